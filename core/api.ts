@@ -1,0 +1,52 @@
+/** The one door: what plugins and services may import from the core, as `gantry/api`. */
+export { type Static, type TSchema, Type } from 'typebox';
+export {
+  Call,
+  type Identity,
+  type InvokeOptions,
+  type Message,
+  type Outcome,
+  type Reply,
+  type ReplyNotes,
+  type RetryOptions,
+  type ServiceRegistry,
+  type Target,
+  type Work,
+} from './call.ts';
+export { ChannelDefinition } from './channels.ts';
+export { type Coerce, compileCoerce } from './coerce.ts';
+export { ConnectionDefinition, type Outlet } from './connections.ts';
+export type { Cradle, ServerInfo } from './cradle.ts';
+export { contentTypeOf } from './dispatch.ts';
+export {
+  didYouMean,
+  type ErrorCode,
+  type ErrorKind,
+  type ErrorOptions,
+  type Fault,
+  GantryError,
+  isGantryError,
+  type Problem,
+  toFault,
+  toGantryError,
+} from './errors.ts';
+export type { Hooks, Sent } from './hooks.ts';
+export type { Level, Logger } from './log.ts';
+export { type Pairs, parsePairs } from './pairs.ts';
+export { definePlugin, type Lifecycle, type Own, type Plugin } from './plugin.ts';
+export type { Codec } from './ports/codec.ts';
+export type { Guard } from './ports/guard.ts';
+export type { HttpHost, HttpOrigin, HttpRoute } from './ports/http.ts';
+export type { Histogram, Meter, ServiceStats, Stats } from './ports/stats.ts';
+export type {
+  Channel,
+  Connection,
+  ConnectionEvents,
+  Contract,
+  Outgoing,
+  Transport,
+  TransportSupports,
+} from './ports/transport.ts';
+export { backoffMs, pause } from './retry.ts';
+export { Secret, SecretText } from './secret.ts';
+export { Bytes, defineService, type Handler, type Service, Stream } from './service.ts';

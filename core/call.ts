@@ -1,0 +1,249 @@
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { type ErrorKind, GantryError } from './errors.ts';
+import type { Logger } from './log.ts';
+import type { Codec } from './ports/codec.ts';
+
+/** What a transport knows of one message. Everything is optional; `body` alone is enough to make a call. */
+export interface Message {
+  /** The content, to be decoded with the channel's codec. */
+  readonly body?: Uint8Array | string | null;
+  /** Instead of `body`: gives the decoded input. Called once, and only after the guard let the caller in. */
+  read?(call: Call): unknown;
+  /** Lower-case names. */
+  readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
+  /** What the address itself carried, e.g. path parameters. */
+  readonly params?: Readonly<Record<string, string>>;
+  readonly query?: Readonly<Record<string, string | readonly string[]>>;
+  /** What the caller wants done, where the transport has a word for it: an HTTP method, upper case. */
+  readonly method?: string;
+  readonly path?: string;
+  /** The caller's network address. */
+  readonly remote?: string;
+  /** The correlation id that came with it; one is made where it is missing. */
+  readonly cid?: string | undefined;
+  /** W3C Trace Context, handed on to outgoing calls as it came. */
+  readonly traceparent?: string | undefined;
+  readonly tracestate?: string | undefined;
+}
+
+/** Who calls, as a guard found out. */
+export interface Identity {
+  readonly name: string;
+  readonly roles: readonly string[];
+}
+
+/** How a call ended. `body` is encoded, or a stream to be passed on. */
+export interface Reply {
+  /** 'ok' or the kind of the failure; each transport has its own words for it. */
+  readonly outcome: 'ok' | ErrorKind;
+  readonly body: Uint8Array | string | Readable | null;
+  readonly contentType: string;
+  readonly error: GantryError | null;
+}
+
+/** What a service may say about its reply beside its output. Transports use what they have a place for. */
+export interface ReplyNotes {
+  /** An HTTP status, e.g. 201. */
+  status?: number;
+  headers?: Record<string, string>;
+  /** For a reply of bytes or a stream. */
+  contentType?: string;
+}
+
+export interface InvokeOptions {
+  /** Never longer than what the calling call has left. */
+  readonly timeoutMs?: number;
+}
+
+export interface RetryOptions extends InvokeOptions {
+  /** Tries in all, the first one included. Default 3. */
+  readonly attempts?: number;
+  /** Before the second try; doubles with each. Default 100. */
+  readonly backoffMs?: number;
+  readonly maxBackoffMs?: number;
+  /** Which failures are worth another try. Default: those of kind busy, unavailable and timeout. */
+  readonly when?: (error: GantryError) => boolean;
+}
+
+/** One of several invocations that were made together. */
+export type Outcome<T = unknown> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: GantryError };
+
+/** Names of services and their types, filled by declaration merging; an unlisted name takes and gives unknown. */
+// biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
+export interface ServiceRegistry {}
+
+/** A service by its name or by its definition, which also types input and output. */
+export type Target = string | { readonly name?: string; readonly '~io'?: { input: unknown; output: unknown } };
+export type InputOf<T> = T extends { readonly '~io'?: infer IO }
+  ? NonNullable<IO> extends { input: infer I }
+    ? I
+    : unknown
+  : T extends keyof ServiceRegistry
+    ? InputOf<ServiceRegistry[T]>
+    : unknown;
+export type OutputOf<T> = T extends { readonly '~io'?: infer IO }
+  ? NonNullable<IO> extends { output: infer O }
+    ? O
+    : unknown
+  : T extends keyof ServiceRegistry
+    ? OutputOf<ServiceRegistry[T]>
+    : unknown;
+
+export interface Work {
+  readonly service: Target;
+  readonly input?: unknown;
+}
+
+/** What runs services for a call; the core's side of `call.invoke` and its patterns. */
+export interface Invoker {
+  readonly log: Logger;
+  invoke(target: Target, input: unknown, from: Call, options: InvokeOptions): Promise<unknown>;
+  invokeAsync(target: Target, input: unknown, from: Call, options: InvokeOptions & { callback?: Target }): void;
+  parallel(work: readonly Work[], from: Call, options: InvokeOptions): Promise<Outcome[]>;
+  fanOut(
+    work: readonly Work[],
+    from: Call,
+    options: InvokeOptions & { onEach?: Target | undefined; onFinal?: Target | undefined },
+  ): void;
+  retry(target: Target, input: unknown, from: Call, options: RetryOptions): Promise<unknown>;
+}
+
+const NOTHING = Object.freeze({});
+
+/** One message on its way. The only object that the core allocates for it. */
+export class Call {
+  readonly cid: string;
+  /** The channel that it came through. */
+  readonly channel: string;
+  /** What the transport knows. */
+  readonly message: Message;
+  /** Decoded and checked. */
+  input: unknown = undefined;
+  identity: Identity | null = null;
+  /** The format of the reply, where the caller chose one. */
+  encoder: Codec | null = null;
+  /** On the clock of `performance.now()`. */
+  deadlineAt = Number.POSITIVE_INFINITY;
+  /** Set by the dispatch; a call that never ran has none. */
+  invoker: Invoker | null = null;
+  /** The call on whose behalf this one was made, or null. */
+  readonly parent: Call | null;
+  #notes: ReplyNotes | null = null;
+  #abort: AbortController | null = null;
+  #reason: unknown = undefined;
+  #log: Logger | null = null;
+  #children: Set<Call> | null = null;
+
+  constructor(channel: string, message: Message, parent: Call | null = null) {
+    this.channel = channel;
+    this.message = message;
+    this.parent = parent;
+    this.cid = parent === null ? (message.cid ?? randomUUID()) : parent.cid;
+  }
+
+  get headers(): Readonly<Record<string, string | readonly string[] | undefined>> {
+    return this.message.headers ?? NOTHING;
+  }
+  get params(): Readonly<Record<string, string>> {
+    return this.message.params ?? NOTHING;
+  }
+  get query(): Readonly<Record<string, string | readonly string[]>> {
+    return this.message.query ?? NOTHING;
+  }
+  get method(): string | undefined {
+    return this.message.method;
+  }
+  get path(): string | undefined {
+    return this.message.path;
+  }
+  get remote(): string | undefined {
+    return this.message.remote;
+  }
+
+  /** Carries the call's id and channel. */
+  get log(): Logger {
+    if (this.#log !== null) return this.#log;
+    if (this.invoker === null) throw new GantryError('SERVICE_FAILED', 'A call has a logger only while it runs');
+    return (this.#log = this.invoker.log.child({ cid: this.cid, channel: this.channel }));
+  }
+
+  /** Status, headers and content type of the reply, for a transport that has them. */
+  get reply(): ReplyNotes {
+    return (this.#notes ??= {});
+  }
+  /** The same, null where the service said nothing. */
+  get notes(): ReplyNotes | null {
+    return this.#notes;
+  }
+
+  /** Fires when the call timed out, its caller went away, or the call above it ended so. Made on first use. */
+  get signal(): AbortSignal {
+    if (this.#abort === null) {
+      this.#abort = new AbortController();
+      if (this.#reason !== undefined) this.#abort.abort(this.#reason);
+    }
+    return this.#abort.signal;
+  }
+  get aborted(): boolean {
+    return this.#reason !== undefined;
+  }
+  /** What is left until the deadline, in ms; Infinity without one. */
+  get remainingMs(): number {
+    return Math.max(0, this.deadlineAt - performance.now());
+  }
+
+  abort(reason: unknown): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason ?? new GantryError('CALL_ABORTED', 'The call was aborted');
+    this.#abort?.abort(this.#reason);
+    if (this.#children !== null) for (const child of this.#children) child.abort(this.#reason);
+  }
+
+  /** A call made on behalf of this one: the same id, caller and message, and not after this one's deadline. */
+  child(): Call {
+    const child = new Call(this.channel, this.message, this);
+    child.identity = this.identity;
+    child.deadlineAt = this.deadlineAt;
+    child.invoker = this.invoker;
+    (this.#children ??= new Set()).add(child);
+    if (this.#reason !== undefined) child.abort(this.#reason);
+    return child;
+  }
+  /** The child ended. */
+  release(child: Call): void {
+    this.#children?.delete(child);
+  }
+
+  /** Runs another service and waits for its output. Rejects with its error, or CALL_TIMEOUT. */
+  invoke<const T extends Target>(target: T, input: InputOf<T>, options: InvokeOptions = {}): Promise<OutputOf<T>> {
+    return this.#running().invoke(target, input, this, options) as Promise<OutputOf<T>>;
+  }
+  /** Runs another service and does not wait; a failure is logged. `callback` gets `{ cid, service, ok, value | error }`. */
+  invokeAsync<const T extends Target>(
+    target: T,
+    input: InputOf<T>,
+    options: InvokeOptions & { callback?: Target } = {},
+  ): void {
+    this.#running().invokeAsync(target, input, this, options);
+  }
+  /** Runs several at once and waits for all; outcomes are in the order of the work. */
+  parallel(work: readonly Work[], options: InvokeOptions = {}): Promise<Outcome[]> {
+    return this.#running().parallel(work, this, options);
+  }
+  /** Runs several at once and does not wait: `onEach` is invoked with each outcome, `onFinal` with all of them. */
+  fanOut(work: readonly Work[], options: InvokeOptions & { onEach?: Target; onFinal?: Target }): void {
+    this.#running().fanOut(work, this, options);
+  }
+  /** Like invoke, and again with back-off after a failure that may pass. */
+  retry<const T extends Target>(target: T, input: InputOf<T>, options: RetryOptions = {}): Promise<OutputOf<T>> {
+    return this.#running().retry(target, input, this, options) as Promise<OutputOf<T>>;
+  }
+
+  #running(): Invoker {
+    if (this.invoker !== null) return this.invoker;
+    throw new GantryError('SERVICE_FAILED', 'A call can invoke services only while it runs');
+  }
+}

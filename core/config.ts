@@ -1,0 +1,270 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { type Static, type TSchema, Type } from 'typebox';
+import { isAlias, parseDocument, visit } from 'yaml';
+import { ChannelDefinition } from './channels.ts';
+import { compileCoerce } from './coerce.ts';
+import { ConnectionDefinition } from './connections.ts';
+import { GantryError, type Problem } from './errors.ts';
+import { LEVELS } from './log.ts';
+import { compileConfig } from './schema.ts';
+
+const LevelName = Type.Union(
+  LEVELS.map((level) => Type.Literal(level)),
+  { default: 'info' },
+);
+
+/** The root of a config file, after its layers are laid over each other. */
+export const Config = Type.Object(
+  {
+    name: Type.String({ default: 'gantry', minLength: 1, maxLength: 100, description: 'The name of this process' }),
+    data: Type.String({
+      default: '../data',
+      description: 'Folder for what this process keeps; beside the config file',
+    }),
+    log: Type.Object(
+      {
+        level: LevelName,
+        levels: Type.Record(Type.String(), LevelName, { default: {}, description: 'By plugin id' }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+    startTimeoutMs: Type.Integer({ default: 15_000, minimum: 1, description: 'For each plugin' }),
+    graceMs: Type.Integer({ default: 30_000, minimum: 0, description: 'How long stopping waits for calls in hand' }),
+    plugins: Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()), {
+      default: {},
+      description:
+        '<port>.<name>: its own block, with `use` for a module that is not ours; null removes an inherited one',
+    }),
+    services: Type.Array(Type.String(), { default: [], description: 'Folders or files, beside the config file' }),
+    channels: Type.Array(ChannelDefinition, { default: [] }),
+    connections: Type.Array(ConnectionDefinition, { default: [] }),
+  },
+  { additionalProperties: false },
+);
+export type Config = Static<typeof Config>;
+
+type Tree = Record<string, unknown>;
+
+/** A string that a reference wrote; takes the type that its schema declares, and is never shown. */
+class Written {
+  readonly text: string;
+  readonly source: string;
+  constructor(text: string, source: string) {
+    this.text = text;
+    this.source = source;
+  }
+}
+
+export interface ReadOptions {
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Reads a config file with its layers: the `extends` chain, the file itself, `<file>.local.yaml` beside it. Maps are
+ * merged, everything else is replaced; null removes. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are
+ * put in last. Throws CONFIG_UNREADABLE or CONFIG_INVALID with all problems.
+ */
+export function readConfig(file: string, { env = process.env }: ReadOptions = {}): { config: Config; dir: string } {
+  const absolute = path.resolve(file);
+  const dir = path.dirname(absolute);
+  const problems: Problem[] = [];
+  const layers = [...chain(absolute, []), ...local(absolute)];
+  const merged = layers.reduce<Tree>((under, over) => merge(under, over) as Tree, {});
+  delete merged['extends'];
+  const tree = fill(merged, '', { env, dir, problems }) as Tree;
+  const config = settle(Config, tree) as Config;
+  problems.push(...compileConfig(Config)(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') })));
+  refuse(problems);
+  return { config, dir };
+}
+
+/** Lays one layer over another: maps are merged, everything else is replaced, null removes. */
+export function merge(under: unknown, over: unknown): unknown {
+  if (!isTree(under) || !isTree(over)) return isTree(over) ? merge({}, over) : over;
+  const result: Tree = { ...under };
+  for (const [key, value] of Object.entries(over)) {
+    if (key === '__proto__') throw new GantryError('CONFIG_INVALID', "A config file has a key '__proto__'");
+    if (value === null) delete result[key];
+    else result[key] = merge(result[key], value);
+  }
+  return result;
+}
+
+interface SchemaNode {
+  readonly properties?: Readonly<Record<string, SchemaNode>>;
+  readonly patternProperties?: Readonly<Record<string, SchemaNode>>;
+  readonly additionalProperties?: boolean | SchemaNode;
+  readonly items?: SchemaNode;
+  readonly anyOf?: readonly SchemaNode[];
+}
+
+/**
+ * Gives what references wrote the types that a schema declares. Only they are text without a type: "8080" in the file
+ * itself stays a string. What the schema leaves open stays a reference, for a narrower schema to settle.
+ */
+export function settle(schema: object, value: unknown): unknown {
+  return settleNode(schema as SchemaNode, value);
+}
+
+function settleNode(node: SchemaNode | undefined, value: unknown): unknown {
+  if (value instanceof Written) {
+    return node === undefined || Object.keys(node).length === 0 ? value : compileCoerce(node as TSchema)(value.text);
+  }
+  if (node?.anyOf !== undefined) return node.anyOf.reduce((made: unknown, branch) => settleNode(branch, made), value);
+  if (Array.isArray(value)) return value.map((entry) => settleNode(node?.items, entry));
+  if (!isTree(value)) return value;
+  const rest =
+    Object.values(node?.patternProperties ?? {})[0] ??
+    (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined);
+  return Object.fromEntries(
+    Object.entries(value).map(([key, entry]) => [key, settleNode(node?.properties?.[key] ?? rest, entry)]),
+  );
+}
+
+/** What no schema claimed is text. */
+export function plain(value: unknown): unknown {
+  if (value instanceof Written) return value.text;
+  if (Array.isArray(value)) return value.map(plain);
+  return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)])) : value;
+}
+
+/** Throws CONFIG_INVALID that lists all problems; does nothing where there are none. */
+export function refuse(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  throw new GantryError('CONFIG_INVALID', `The configuration has ${problems.length} problem(s)`, { problems });
+}
+
+/** One line per fact of a problem, for a person. */
+export function explain(problem: Problem): string {
+  const { plugin, path: at, message, expected, got, hint } = problem;
+  const where = plugin === undefined ? at : `${at} (plugin ${plugin})`;
+  const facts = [
+    `${where}: ${message}`,
+    ...(expected === undefined ? [] : [`    expected: ${expected}`]),
+    ...(got === undefined ? [] : [`    got:      ${got}`]),
+    ...(hint === undefined ? [] : [`    hint:     ${hint}`]),
+  ];
+  return facts.join('\n');
+}
+
+function chain(file: string, below: readonly string[]): Tree[] {
+  if (below.includes(file)) {
+    throw new GantryError('CONFIG_INVALID', `Config files extend each other: ${[...below, file].join(' -> ')}`, {
+      hint: 'Remove one "extends".',
+    });
+  }
+  const tree = parse(file, read(file, below.at(-1)));
+  const parent = tree['extends'];
+  if (parent === undefined || parent === null) return [tree];
+  if (typeof parent !== 'string') {
+    throw new GantryError('CONFIG_INVALID', `${file}: "extends" must be the path of one file`);
+  }
+  return [...chain(path.resolve(path.dirname(file), parent), [...below, file]), tree];
+}
+
+/** `server.local.yaml` beside `server.yaml`, if there is one. */
+function local(file: string): Tree[] {
+  const beside = file.replace(/\.ya?ml$/, '.local.yaml');
+  if (beside === file) return [];
+  try {
+    return [parse(beside, readFileSync(beside, 'utf8'))];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+function read(file: string, from: string | undefined): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'is not there' : (cause as Error).message;
+    throw new GantryError('CONFIG_UNREADABLE', `The config file ${file} ${reason}`, {
+      cause,
+      hint: from === undefined ? 'Name another one with --config FILE.' : `It is named by "extends" in ${from}.`,
+    });
+  }
+}
+
+function parse(file: string, text: string): Tree {
+  const document = parseDocument(text, { prettyErrors: true, uniqueKeys: true });
+  const [error] = document.errors;
+  if (error !== undefined)
+    throw new GantryError('CONFIG_INVALID', `${file} is not valid YAML: ${error.message.trim()}`);
+  let aliases = 0;
+  visit(document, { Alias: () => void aliases++ });
+  if (aliases > 100 || isAlias(document.contents)) {
+    throw new GantryError('CONFIG_INVALID', `${file} has ${aliases} YAML aliases; at most 100 are read`);
+  }
+  const value: unknown = document.toJS({ maxAliasCount: 1000 }) ?? {};
+  if (isTree(value)) return value;
+  throw new GantryError('CONFIG_INVALID', `${file} must hold a map of settings at its top`);
+}
+
+interface Filling {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly dir: string;
+  readonly problems: Problem[];
+}
+
+const REFERENCE = /\$\{(env|file):([^}]*)\}/g;
+
+function fill(value: unknown, at: string, to: Filling): unknown {
+  if (Array.isArray(value)) return value.map((entry, i) => fill(entry, `${at}[${i}]`, to));
+  if (isTree(value)) {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, entry]) => [key, fill(entry, at === '' ? key : `${at}.${key}`, to)]),
+    );
+  }
+  if (typeof value !== 'string' || !value.includes('${')) return value;
+  let found = false;
+  const text = value.replace(REFERENCE, (whole, kind: string, argument: string) => {
+    found = true;
+    return kind === 'env' ? fromEnv(argument, whole, at, to) : fromFile(argument, whole, at, to);
+  });
+  const strange = /\$\{(\w*)[:}]/.exec(value.replace(REFERENCE, ''));
+  if (strange !== null) {
+    to.problems.push({
+      path: at,
+      message: 'has a reference of an unknown kind',
+      expected: '${env:NAME}, ${env:NAME:-default} or ${file:PATH}',
+      got: value.length > 60 ? `${value.slice(0, 60)}...` : value,
+    });
+  }
+  return found ? new Written(text, value) : value;
+}
+
+function fromEnv(argument: string, whole: string, at: string, { env, problems }: Filling): string {
+  const split = argument.indexOf(':-');
+  const name = split === -1 ? argument : argument.slice(0, split);
+  const value = env[name];
+  if (value !== undefined && (value !== '' || split === -1)) return value;
+  if (split !== -1) return argument.slice(split + 2);
+  problems.push({
+    path: at,
+    message: `needs the environment variable ${name}, which is not set`,
+    got: whole,
+    hint: `Set ${name}, or give a default: \${env:${name}:-default}.`,
+  });
+  return '';
+}
+
+function fromFile(argument: string, whole: string, at: string, { dir, problems }: Filling): string {
+  const file = path.resolve(dir, argument);
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  } catch (error) {
+    problems.push({
+      path: at,
+      message: `needs the file ${file}, which cannot be read (${(error as NodeJS.ErrnoException).code})`,
+      got: whole,
+      hint: 'Paths are relative to the config file; the file must be readable by this process.',
+    });
+    return '';
+  }
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Written);
+}

@@ -1,0 +1,217 @@
+import { type Static, type TSchema, Type } from 'typebox';
+import type { Call } from './call.ts';
+import { didYouMean, GantryError, type Problem, toGantryError } from './errors.ts';
+import type { Hooks } from './hooks.ts';
+import type { Logger } from './log.ts';
+import type { Connection, Outgoing, Transport } from './ports/transport.ts';
+import { backoffMs, pause } from './retry.ts';
+import { compileConfig } from './schema.ts';
+import { wrapSecrets } from './secret.ts';
+
+/** One outgoing connection as it is written. */
+export const ConnectionDefinition = Type.Object(
+  {
+    name: Type.String({ minLength: 1, maxLength: 200, description: 'Unique among connections' }),
+    transport: Type.String({ description: "The name of a loaded transport, e.g. 'rest'" }),
+    options: Type.Record(Type.String(), Type.Unknown(), { description: "The transport's own: where to, how" }),
+    active: Type.Optional(Type.Boolean({ default: true })),
+  },
+  { additionalProperties: false },
+);
+export type ConnectionDefinition = Static<typeof ConnectionDefinition>;
+
+interface Parts {
+  readonly hooks: Hooks;
+  readonly log: Logger;
+  readonly transports: ReadonlyMap<string, Transport>;
+}
+
+/** What a service holds: stays the same object while the connection behind it comes and goes. */
+export interface Outlet {
+  readonly name: string;
+  readonly transport: string;
+  readonly up: boolean;
+  /** Rejects with OUTGOING_UNAVAILABLE while the connection is down. `call` lends its id, trace, signal and deadline. */
+  send<T = unknown>(message: Outgoing, call?: Call): Promise<T>;
+  ping(): Promise<void>;
+}
+
+interface Entry extends Outlet {
+  readonly definition: ConnectionDefinition;
+  live: Connection | null;
+  problem: unknown;
+  stopped: AbortController;
+}
+
+/** Opens outgoing connections, keeps them open, and lends them to services by name. */
+export class Connections {
+  readonly #parts: Parts;
+  readonly #entries = new Map<string, Entry>();
+  readonly #schemas = new Map<TSchema, ReturnType<typeof compileConfig>>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** What is wrong with a definition; nothing is opened. */
+  check(definition: ConnectionDefinition, at = `connection '${definition.name}'`): readonly Problem[] {
+    const { transports } = this.#parts;
+    const transport = transports.get(definition.transport);
+    if (transport?.connect !== undefined && transport.options !== undefined) {
+      let validate = this.#schemas.get(transport.options);
+      if (validate === undefined) this.#schemas.set(transport.options, (validate = compileConfig(transport.options)));
+      return validate(definition.options, `${at}.options`);
+    }
+    const sending = [...transports].filter(([, t]) => t.connect !== undefined).map(([name]) => name);
+    return [
+      {
+        path: `${at}.transport`,
+        message:
+          transport === undefined ? 'names a transport that is not loaded' : 'names a transport that only receives',
+        expected: `one of ${sending.join(', ') || '(none is loaded)'}`,
+        got: definition.transport,
+        hint: didYouMean(definition.transport, sending) || `Add transport.${definition.transport} to "plugins".`,
+      },
+    ];
+  }
+
+  /** Throws where the definition is wrong. A system that is not there is tried again until close(), with back-off. */
+  async open(definition: ConnectionDefinition): Promise<Outlet> {
+    if (this.#entries.has(definition.name)) {
+      throw new GantryError('CONNECTION_DUPLICATE', `A connection '${definition.name}' is open already`);
+    }
+    const problems = this.check(definition);
+    if (problems.length > 0) {
+      const told = problems.map((p) => `${p.path} ${p.message}`).join('; ');
+      throw new GantryError('CONNECTION_INVALID', `Connection '${definition.name}' is not valid: ${told}`, {
+        problems,
+      });
+    }
+    const entry = this.#entry(definition);
+    this.#entries.set(definition.name, entry);
+    if (!(await this.#connect(entry))) void this.#reconnect(entry);
+    return entry;
+  }
+
+  /** Throws CONNECTION_NOT_FOUND, with the nearest name. */
+  get(name: string): Outlet {
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) return entry;
+    throw new GantryError('CONNECTION_NOT_FOUND', 'The service needs a connection that does not exist', {
+      hint: `'${name}' is not a connection. ${didYouMean(name, this.#entries.keys()) || `Open: ${[...this.#entries.keys()].join(', ') || 'none'}.`}`,
+    });
+  }
+  find(name: string): Outlet | null {
+    return this.#entries.get(name) ?? null;
+  }
+  list(): readonly Outlet[] {
+    return [...this.#entries.values()];
+  }
+
+  async close(name: string): Promise<void> {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) return;
+    this.#entries.delete(name);
+    entry.stopped.abort(new GantryError('OUTGOING_UNAVAILABLE', 'The connection was closed'));
+    const live = entry.live;
+    entry.live = null;
+    await live?.close().catch((error: unknown) => this.#parts.log.warn({ connection: name, error }, 'close failed'));
+  }
+  async closeAll(): Promise<void> {
+    await Promise.all([...this.#entries.keys()].map((name) => this.close(name)));
+  }
+
+  #entry(definition: ConnectionDefinition): Entry {
+    const { hooks } = this.#parts;
+    const { name, transport } = definition;
+    const observe = hooks.sent.isUsed();
+    const entry: Entry = {
+      name,
+      transport,
+      definition,
+      live: null,
+      problem: null,
+      stopped: new AbortController(),
+      get up() {
+        return entry.live !== null;
+      },
+      async send<T>(message: Outgoing, call?: Call): Promise<T> {
+        const startedAt = performance.now();
+        let error: GantryError | null = null;
+        try {
+          return (await alive(entry).send(message, call)) as T;
+        } catch (thrown) {
+          error = toGantryError(thrown);
+          throw error;
+        } finally {
+          if (observe) {
+            hooks.sent.call({
+              connection: name,
+              transport,
+              ms: performance.now() - startedAt,
+              error,
+              call: call ?? null,
+            });
+          }
+        }
+      },
+      ping: async () => alive(entry).ping(),
+    };
+    return entry;
+  }
+
+  async #connect(entry: Entry): Promise<boolean> {
+    const transport = this.#parts.transports.get(entry.transport) as Transport;
+    const options = wrapSecrets(transport.options as TSchema, entry.definition.options) as Record<string, unknown>;
+    let live: Connection | undefined;
+    try {
+      const lost = (reason: unknown) => live !== undefined && this.#lost(entry, live, reason);
+      live = await transport.connect?.(entry.name, options, { lost });
+    } catch (error) {
+      entry.problem = error;
+      return false;
+    }
+    if (entry.stopped.signal.aborted) {
+      await live?.close();
+      return true;
+    }
+    entry.live = live ?? null;
+    entry.problem = null;
+    this.#parts.hooks.connectionUp.call(entry.name);
+    return true;
+  }
+
+  #lost(entry: Entry, live: Connection, reason: unknown): void {
+    if (entry.live !== live) return;
+    entry.live = null;
+    entry.problem = reason;
+    this.#parts.hooks.connectionLost.call(entry.name, reason);
+    live.close().catch(() => {});
+    void this.#reconnect(entry);
+  }
+
+  async #reconnect(entry: Entry): Promise<void> {
+    const { log } = this.#parts;
+    const { name } = entry;
+    const signal = entry.stopped.signal;
+    log.warn({ connection: name, error: entry.problem }, 'a connection is down; it is tried again');
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      await pause(backoffMs(attempt, { backoffMs: 200, maxBackoffMs: 15_000 }), signal).catch(() => {});
+      if (signal.aborted) return;
+      if (await this.#connect(entry)) {
+        log.info({ connection: name, attempt }, 'a connection is up');
+        return;
+      }
+      log.debug({ connection: name, attempt, error: entry.problem }, 'a connection is still down');
+    }
+  }
+}
+
+function alive(entry: Entry): Connection {
+  if (entry.live !== null) return entry.live;
+  throw new GantryError('OUTGOING_UNAVAILABLE', 'A system that this service needs is not available', {
+    hint: `Connection '${entry.name}' is down.`,
+    cause: entry.problem,
+    retryAfterMs: 1000,
+  });
+}

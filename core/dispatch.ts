@@ -1,0 +1,122 @@
+/** Hot. */
+import type { Readable } from 'node:stream';
+import type { Call, Identity, Invoker, Reply } from './call.ts';
+import { type GantryError, toGantryError } from './errors.ts';
+import type { Hooks } from './hooks.ts';
+import type { Logger } from './log.ts';
+import type { Codec } from './ports/codec.ts';
+import { checkInput, type Slot, within } from './services.ts';
+
+/** What a channel needs at run time, resolved when it was bound. Null: the channel has no such step. */
+export interface Line {
+  readonly slot: Slot;
+  readonly codec: Codec;
+  readonly guard: ((call: Call) => Identity | Promise<Identity>) | null;
+  readonly timeoutMs: number;
+  readonly traffic: Traffic;
+  readonly invoker: Invoker;
+  readonly log: Logger;
+  readonly received: Hooks['received'] | null;
+  readonly before: Hooks['before'] | null;
+  readonly after: Hooks['after'] | null;
+  readonly failed: Hooks['failed'] | null;
+  readonly done: Hooks['done'] | null;
+}
+
+/** Calls in hand, so that stopping can wait for them. */
+export interface Traffic {
+  inHand: number;
+  /** Null: open. Else what a new call is told. */
+  closed: GantryError | null;
+  /** Called when the last call in hand ended. */
+  empty: (() => void) | null;
+}
+
+const NO_CONTENT = '';
+
+/** The only way from a channel to a service. Never rejects. */
+export async function dispatch(line: Line, call: Call): Promise<Reply> {
+  const { slot, traffic } = line;
+  const startedAt = performance.now();
+  const limit = slot.timeoutMs !== null && slot.timeoutMs < line.timeoutMs ? slot.timeoutMs : line.timeoutMs;
+  call.deadlineAt = startedAt + limit;
+  call.invoker = line.invoker;
+  traffic.inHand++;
+  let reply: Reply;
+  try {
+    reply = await run(line, call);
+  } catch (thrown) {
+    reply = refuse(line, call, toGantryError(thrown));
+  }
+  const ms = performance.now() - startedAt;
+  if (slot.meter !== null) slot.meter.record(ms, reply.error !== null);
+  if (line.done !== null) line.done.call(call, reply, ms);
+  if (--traffic.inHand === 0 && traffic.empty !== null) setImmediate(traffic.empty);
+  return reply;
+}
+
+async function run(line: Line, call: Call): Promise<Reply> {
+  const { slot, codec } = line;
+  if (line.traffic.closed !== null) throw line.traffic.closed;
+  if (line.received !== null) line.received.call(call);
+  if (line.guard !== null) {
+    const identity = line.guard(call);
+    call.identity = identity instanceof Promise ? await identity : identity;
+  }
+  if (line.before !== null) {
+    const early = await line.before.promise(call);
+    if (early !== undefined) return early;
+  }
+  const message = call.message;
+  if (message.read !== undefined) {
+    const read = message.read(call);
+    call.input = read instanceof Promise ? await read : read;
+  } else if (message.body !== undefined && message.body !== null) {
+    const value = codec.decode(message.body);
+    call.input = codec.typed ? value : slot.coerce(value);
+  }
+  checkInput(slot, call.input);
+  let output = slot.handle(call.input, call);
+  if (output instanceof Promise) output = await within(output, call, slot.name);
+  if (line.after !== null) output = await line.after.promise(output, call);
+  return answer(slot, call, call.encoder ?? codec, output);
+}
+
+function answer(slot: Slot, call: Call, codec: Codec, output: unknown): Reply {
+  if (output === undefined || output === null) {
+    if (slot.output !== null && output !== undefined) slot.output(output);
+    if (output === undefined) return { outcome: 'ok', body: null, contentType: NO_CONTENT, error: null };
+  }
+  if (isRaw(output)) {
+    const contentType = call.notes?.contentType ?? 'application/octet-stream';
+    return { outcome: 'ok', body: output, contentType, error: null };
+  }
+  const clean = slot.output === null ? output : slot.output(output);
+  return {
+    outcome: 'ok',
+    body: codec.encode(clean),
+    contentType: call.notes?.contentType ?? contentTypeOf(codec),
+    error: null,
+  };
+}
+
+/** An error becomes a reply; what is our own fault is logged with its cause. */
+function refuse(line: Line, call: Call, error: GantryError): Reply {
+  if (line.failed !== null) line.failed.call(error, call);
+  const level = error.kind === 'bug' || error.kind === 'setup' ? 'error' : 'debug';
+  if (line.log.isLevelEnabled(level)) {
+    line.log[level]({ cid: call.cid, channel: call.channel, service: line.slot.name, error }, 'a call failed');
+  }
+  return { outcome: error.kind, body: null, contentType: NO_CONTENT, error };
+}
+
+function isRaw(value: unknown): value is Uint8Array | Readable {
+  if (typeof value !== 'object' || value === null) return false;
+  return value instanceof Uint8Array || typeof (value as { pipe?: unknown }).pipe === 'function';
+}
+
+/** The content type that a codec writes. */
+export function contentTypeOf(codec: Codec): string {
+  const [first = 'application/octet-stream'] = codec.contentTypes;
+  return codec.parameters === undefined ? first : `${first}; ${codec.parameters}`;
+}

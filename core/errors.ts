@@ -1,0 +1,190 @@
+/** What went wrong, in which class, and what to do about it. */
+
+/** Transports translate kinds and nothing finer; the table is in ARCHITECTURE.md. */
+export type ErrorKind =
+  | 'invalid'
+  | 'unauthorized'
+  | 'forbidden'
+  | 'missing'
+  | 'conflict'
+  | 'busy'
+  | 'timeout'
+  | 'unavailable'
+  | 'bug'
+  | 'setup';
+
+/** The one table of codes. A code belongs to one kind. */
+export const CODES = {
+  // for the operator: the process does not start
+  CONFIG_INVALID: 'setup',
+  CONFIG_UNREADABLE: 'setup',
+  PLUGIN_NOT_FOUND: 'setup',
+  PLUGIN_MALFORMED: 'setup',
+  PLUGIN_NEED_UNMET: 'setup',
+  PLUGIN_CYCLE: 'setup',
+  PLUGIN_START_FAILED: 'setup',
+  PLUGIN_START_TIMEOUT: 'setup',
+  ADDRESS_IN_USE: 'setup',
+  SERVICE_FILE_INVALID: 'setup',
+  SERVICE_INVALID: 'setup',
+  HOOK_MISUSED: 'setup',
+  // definitions that change while running
+  CHANNEL_INVALID: 'invalid',
+  CHANNEL_DUPLICATE: 'conflict',
+  CHANNEL_NOT_FOUND: 'missing',
+  CONNECTION_INVALID: 'invalid',
+  CONNECTION_DUPLICATE: 'conflict',
+  CONNECTION_NOT_FOUND: 'bug',
+  SERVICE_DUPLICATE: 'conflict',
+  SERVICE_NOT_FOUND: 'missing',
+  SERVICE_NOT_DEPLOYED: 'unavailable',
+  // a call
+  ADDRESS_NOT_FOUND: 'missing',
+  METHOD_UNSUPPORTED: 'missing',
+  INPUT_MALFORMED: 'invalid',
+  INPUT_INVALID: 'invalid',
+  INPUT_TOO_LARGE: 'invalid',
+  INPUT_TOO_DEEP: 'invalid',
+  MEDIA_UNSUPPORTED: 'invalid',
+  REPLY_UNACCEPTABLE: 'invalid',
+  AUTH_MISSING: 'unauthorized',
+  AUTH_REJECTED: 'unauthorized',
+  AUTH_FORBIDDEN: 'forbidden',
+  SERVICE_FAILED: 'bug',
+  OUTPUT_INVALID: 'bug',
+  TAP_FAILED: 'bug',
+  CALL_TIMEOUT: 'timeout',
+  CALL_ABORTED: 'timeout',
+  SERVER_BUSY: 'busy',
+  SERVER_STARTING: 'unavailable',
+  SERVER_DRAINING: 'unavailable',
+  OUTGOING_UNAVAILABLE: 'unavailable',
+  OUTGOING_TIMEOUT: 'timeout',
+  OUTGOING_REJECTED: 'bug',
+  OUTGOING_MALFORMED: 'bug',
+  // for a service that needs no code of its own
+  INVALID: 'invalid',
+  FORBIDDEN: 'forbidden',
+  NOT_FOUND: 'missing',
+  CONFLICT: 'conflict',
+  BUSY: 'busy',
+  UNAVAILABLE: 'unavailable',
+  TIMEOUT: 'timeout',
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof CODES;
+
+/** One thing that is wrong with a value: where, what was expected, what was there, how to mend it. */
+export interface Problem {
+  /** JSON pointer (RFC 6901) in a call's input; a dotted key path in a config. */
+  readonly path: string;
+  readonly message: string;
+  readonly expected?: string;
+  readonly got?: string;
+  readonly hint?: string;
+  /** The plugin whose config block it is in. */
+  readonly plugin?: string;
+}
+
+export interface ErrorOptions {
+  /** For the operator: what to change. Never sent to a caller. */
+  readonly hint?: string;
+  /** For the caller: each thing that is wrong. */
+  readonly problems?: readonly Problem[];
+  /** What was thrown below; it is logged and never leaves the process. */
+  readonly cause?: unknown;
+  /** Only for a code that a service declared itself; a code of the table has its kind. */
+  readonly kind?: ErrorKind;
+  /** How long the caller should wait before it tries again. */
+  readonly retryAfterMs?: number;
+  /** The challenge of a refused caller, as `WWW-Authenticate` has it (RFC 9110, 11.6.1). */
+  readonly challenge?: string;
+  /** For a service that calls on: what the other side answered. */
+  readonly answer?: unknown;
+}
+
+const BRAND = Symbol.for('gantry.error');
+
+/** Every failure raised on purpose. `message` is for the caller, `hint` for the operator, `cause` for the log. */
+export class GantryError extends Error {
+  readonly [BRAND] = true;
+  readonly code: string;
+  readonly kind: ErrorKind;
+  readonly hint: string | undefined;
+  readonly problems: readonly Problem[] | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly challenge: string | undefined;
+  readonly answer: unknown;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions);
+  constructor(code: string, message: string, options: ErrorOptions & { kind: ErrorKind });
+  constructor(code: string, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'GantryError';
+    this.code = code;
+    this.kind = options.kind ?? CODES[code as ErrorCode] ?? 'bug';
+    this.hint = options.hint;
+    this.problems = options.problems;
+    this.retryAfterMs = options.retryAfterMs;
+    this.challenge = options.challenge;
+    this.answer = options.answer;
+  }
+
+  /** Whether the same call may succeed later or elsewhere. */
+  get retryable(): boolean {
+    return this.kind === 'busy' || this.kind === 'unavailable' || this.kind === 'timeout';
+  }
+}
+
+/** By brand, not by `instanceof`: a third party's plugin may bring a second copy of this class. */
+export function isGantryError(thrown: unknown): thrown is GantryError {
+  return typeof thrown === 'object' && thrown !== null && (thrown as { [BRAND]?: unknown })[BRAND] === true;
+}
+
+/** Anything thrown becomes a GantryError once; what is not ours is hidden behind SERVICE_FAILED. */
+export function toGantryError(thrown: unknown): GantryError {
+  return isGantryError(thrown) ? thrown : new GantryError('SERVICE_FAILED', 'The service failed', { cause: thrown });
+}
+
+/** What a caller may see of an error, in any format. */
+export interface Fault {
+  readonly code: string;
+  readonly kind: ErrorKind;
+  readonly message: string;
+  readonly cid: string;
+  readonly errors?: readonly Problem[];
+}
+
+/** The caller's view of an error: no hint, no cause, no stack. */
+export function toFault(error: GantryError, cid: string): Fault {
+  const { code, kind, message, problems } = error;
+  return problems === undefined || problems.length === 0
+    ? { code, kind, message, cid }
+    : { code, kind, message, cid, errors: problems };
+}
+
+/** The known name nearest to a mistyped one, as the end of a sentence; '' when nothing is near. */
+export function didYouMean(given: string, known: Iterable<string>): string {
+  let best = '';
+  let least = Math.max(2, Math.floor(given.length / 3)) + 1;
+  for (const name of known) {
+    const distance = editDistance(given.toLowerCase(), name.toLowerCase(), least);
+    if (distance < least) [best, least] = [name, distance];
+  }
+  return best === '' ? '' : `Did you mean '${best}'?`;
+}
+
+/** Levenshtein distance; gives up at `limit`. */
+function editDistance(a: string, b: string, limit: number): number {
+  if (Math.abs(a.length - b.length) >= limit) return limit;
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const swap = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(swap, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

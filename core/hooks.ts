@@ -1,0 +1,100 @@
+import { AsyncParallelHook, AsyncSeriesBailHook, AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncHook } from 'tapable';
+import type { Call, Reply } from './call.ts';
+import { GantryError, isGantryError } from './errors.ts';
+import type { Logger } from './log.ts';
+import type { Channel } from './ports/transport.ts';
+import type { Service } from './service.ts';
+
+/** One message that left through a connection. */
+export interface Sent {
+  readonly connection: string;
+  readonly transport: string;
+  readonly ms: number;
+  readonly error: GantryError | null;
+  readonly call: Call | null;
+}
+
+/** The whole catalogue. A hook that is not in this table does not exist. */
+export function createHooks() {
+  return Object.freeze({
+    // the life of a server
+    serviceDeployed: new SyncHook<[Service]>(['service']),
+    channelBound: new SyncHook<[Channel]>(['channel']),
+    channelUnbound: new SyncHook<[Channel]>(['channel']),
+    connectionUp: new SyncHook<[string]>(['connection']),
+    connectionLost: new SyncHook<[string, unknown]>(['connection', 'reason']),
+    ready: new AsyncSeriesHook<[]>([]),
+    draining: new AsyncParallelHook<[]>([]),
+    // the life of a call
+    received: new SyncHook<[Call]>(['call']),
+    /** A reply given here is the answer; the service is not run. */
+    before: new AsyncSeriesBailHook<[Call], Reply>(['call']),
+    /** Gives the output on, changed or not. */
+    after: new AsyncSeriesWaterfallHook<[unknown, Call]>(['output', 'call']),
+    failed: new SyncHook<[GantryError, Call]>(['error', 'call']),
+    /** The reply is made. ms counts from receipt. */
+    done: new SyncHook<[Call, Reply, number]>(['call', 'reply', 'ms']),
+    sent: new SyncHook<[Sent]>(['sent']),
+  });
+}
+
+export type Hooks = ReturnType<typeof createHooks>;
+
+/** Those whose taps decide something: what they throw is the call's (or the boot's) error. */
+const DECIDING: ReadonlySet<string> = new Set(['before', 'after', 'ready', 'draining']);
+
+interface Tap {
+  name: string;
+  type: string;
+  fn: (...args: unknown[]) => unknown;
+}
+
+/**
+ * After create(): every tap must be named after its plugin, and there will be no more taps. A tap that throws is
+ * named; where it only observes, it is logged and changes nothing.
+ */
+export function sealHooks(hooks: Hooks, ids: ReadonlySet<string>, log: Logger): void {
+  for (const [name, hook] of Object.entries(hooks)) {
+    for (const tap of hook.taps as unknown as Tap[]) {
+      if (!ids.has(tap.name)) {
+        throw new GantryError('HOOK_MISUSED', `Hook '${name}' has a tap named '${tap.name}'`, {
+          hint: `A tap is named after its plugin: hooks.${name}.tap(id, ...) with the id that create() was given.`,
+        });
+      }
+      tap.fn = DECIDING.has(name) ? named(tap, name) : observing(tap, name, log);
+    }
+    const refuse = () => {
+      throw new GantryError('HOOK_MISUSED', `Hook '${name}' is sealed`, { hint: 'Tap hooks in create(), not later.' });
+    };
+    Object.assign(hook, { tap: refuse, tapAsync: refuse, tapPromise: refuse });
+  }
+}
+
+function named({ name, fn, type }: Tap, hook: string): Tap['fn'] {
+  const blame = (thrown: unknown): GantryError =>
+    isGantryError(thrown)
+      ? thrown
+      : new GantryError('TAP_FAILED', `${name} failed in hook '${hook}'`, { cause: thrown });
+  if (type === 'async') return fn;
+  return (...args) => {
+    try {
+      const result = fn(...args);
+      if (!(result instanceof Promise)) return result;
+      return result.catch((thrown: unknown) => {
+        throw blame(thrown);
+      });
+    } catch (thrown) {
+      throw blame(thrown);
+    }
+  };
+}
+
+function observing({ name, fn }: Tap, hook: string, log: Logger): Tap['fn'] {
+  return (...args) => {
+    try {
+      fn(...args);
+    } catch (error) {
+      log.error({ plugin: name, hook, error }, 'a tap threw; the call goes on without it');
+    }
+  };
+}

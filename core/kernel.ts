@@ -1,0 +1,387 @@
+import { asValue, createContainer, InjectionMode } from 'awilix';
+import { type ChannelDefinition, Channels } from './channels.ts';
+import { type Config, plain, refuse, settle } from './config.ts';
+import { type ConnectionDefinition, Connections } from './connections.ts';
+import type { Cradle, ServerInfo } from './cradle.ts';
+import { type ErrorCode, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
+import { createHooks, type Hooks, sealHooks } from './hooks.ts';
+import { load } from './loader.ts';
+import type { Logger, Logs } from './log.ts';
+import { order } from './order.ts';
+import type { Lifecycle, Loaded } from './plugin.ts';
+import { nameOf, PORTS, portOf } from './ports/index.ts';
+import { compileConfig } from './schema.ts';
+import { wrapSecrets } from './secret.ts';
+import { raise, type Service } from './service.ts';
+import type { ServiceFile } from './service-files.ts';
+import { Services } from './services.ts';
+
+interface Unit {
+  readonly id: string;
+  readonly stage: number;
+  readonly optional: boolean;
+  readonly instance: Lifecycle;
+  readonly withdraw: () => void;
+}
+
+export interface KernelOptions {
+  readonly logs: Logs;
+  readonly name?: string;
+  readonly version?: string;
+  /** For each plugin. */
+  readonly startTimeoutMs?: number;
+  /** How long stop() waits for calls in hand. */
+  readonly graceMs?: number;
+  /** What plugins' own paths are relative to. */
+  readonly dir?: string;
+}
+
+type State = ServerInfo['state'];
+const EDGE = 2;
+const STOP_MS = 10_000;
+
+/** Wires plugins, starts them in order, stops them in reverse. Knows no plugin by name. */
+export class Kernel {
+  readonly hooks: Hooks = createHooks();
+  readonly log: Logger;
+  readonly #container = createContainer<Cradle>({ injectionMode: InjectionMode.PROXY, strict: true });
+  readonly #options: KernelOptions;
+  readonly #units: Unit[] = [];
+  #started: Unit[] = [];
+  #state: State = 'starting';
+  #refused = 0;
+  #stopping: Promise<void> | null = null;
+
+  constructor(options: KernelOptions) {
+    this.#options = options;
+    this.log = options.logs.for('core');
+  }
+
+  /** Everything that was wired, by token. */
+  get cradle(): Cradle {
+    return this.#container.cradle;
+  }
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Checks every block, then builds every instance. No I/O. Throws CONFIG_INVALID with all problems. */
+  create(loaded: readonly Loaded[]): this {
+    const settled = loaded.map((one) => ({ ...one, config: plain(settle(one.plugin.config, one.config)) as object }));
+    refuse(settled.flatMap(checkBlock));
+    this.#registerCore();
+    const kernelTokens = new Set(Object.keys(this.#container.registrations));
+    for (const one of order(settled as Loaded[], kernelTokens)) this.#create(one);
+    this.#freeOptional();
+    sealHooks(this.hooks, new Set(loaded.map((l) => l.id)), this.log);
+    return this;
+  }
+
+  /** Makes services live. Throws SERVICE_DUPLICATE or SERVICE_INVALID. */
+  deploy(services: readonly (Service | { readonly service: Service; readonly name: string })[]): this {
+    for (const one of services) {
+      const { service, name } = 'service' in one ? one : { service: one, name: one.name };
+      if (name !== undefined && this.cradle.services.has(name)) {
+        throw new GantryError('SERVICE_DUPLICATE', `Two services are named '${name}'`);
+      }
+      this.cradle.services.deploy(service, name);
+    }
+    return this;
+  }
+
+  /** The same for files: a broken one is logged with its path and reason, and the rest is deployed. */
+  deployFiles(files: readonly ServiceFile[]): readonly GantryError[] {
+    const refused: GantryError[] = [];
+    for (const one of files) {
+      try {
+        if ('refused' in one) throw one.refused;
+        this.deploy([one]);
+      } catch (thrown) {
+        const error = toGantryError(thrown);
+        const told = error.code === 'SERVICE_FILE_INVALID';
+        refused.push(
+          told ? error : new GantryError('SERVICE_FILE_INVALID', `${one.file}: ${error.message}`, { cause: thrown }),
+        );
+      }
+    }
+    for (const error of refused) this.log.error({ error }, 'a service file was refused; the rest is served');
+    this.#refused += refused.length;
+    return refused;
+  }
+
+  /** Binds nothing and opens nothing; lists what is wrong with the definitions of a config. */
+  check(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[]): Problem[] {
+    const { channels: bound, connections: open } = this.cradle;
+    return [
+      ...channels.flatMap((c, i) => bound.check(this.#channel(c), `channels[${i}] (${c.name})`)),
+      ...connections.flatMap((c, i) => open.check(this.#connection(c), `connections[${i}] (${c.name})`)),
+      ...twice('channels', channels),
+      ...twice('connections', connections),
+    ];
+  }
+
+  /** Binds the channels without letting calls in. Throws CONFIG_INVALID with all that cannot be bound. */
+  bind(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[] = []): this {
+    const problems = this.check(channels, connections);
+    // Where a file was refused, its service may be what a channel names: that channel answers 'unavailable'.
+    const missing = problems.filter((p) => p.path.endsWith('.service'));
+    refuse(this.#refused > 0 ? problems.filter((p) => !missing.includes(p)) : problems);
+    for (const { path, message } of missing) this.log.warn({ path }, `a channel ${message}; it answers 'unavailable'`);
+    const failures: Problem[] = [];
+    for (const [i, definition] of channels.entries()) {
+      if (definition.active === false) continue;
+      try {
+        this.cradle.channels.bind(this.#channel(definition));
+      } catch (thrown) {
+        const { message, hint, problems: list } = toGantryError(thrown);
+        const here = { path: `channels[${i}] (${definition.name})`, message, ...(hint === undefined ? {} : { hint }) };
+        failures.push(...(list ?? [here]));
+        if (!isGantryError(thrown)) throw thrown;
+      }
+    }
+    refuse(failures);
+    return this;
+  }
+
+  /** Stores and logic, connections, then the edges that let calls in. On a failure stops what had started. */
+  async start({
+    channels = [],
+    connections = [],
+  }: Partial<Pick<Config, 'channels' | 'connections'>> = {}): Promise<this> {
+    try {
+      this.bind(channels, connections);
+      await this.#startUnits((stage) => stage < EDGE);
+      const active = connections.filter((c) => c.active !== false);
+      await Promise.all(active.map((c) => this.cradle.connections.open(this.#connection(c))));
+      await this.#startUnits((stage) => stage === EDGE);
+      await this.hooks.ready.promise();
+      if (this.#stopping !== null) return this;
+      this.cradle.channels.open();
+      this.#state = 'ready';
+      return this;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  /** Turns new calls away, waits for those in hand, stops in reverse. May be called at any time, and again. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const { graceMs = 30_000 } = this.#options;
+    const wired = this.#units.length > 0;
+    this.#state = 'draining';
+    if (wired) {
+      const { channels, services, connections } = this.cradle;
+      channels.close();
+      await this.hooks.draining.promise().catch((error) => this.log.error({ error }, 'draining failed'));
+      for (const { id, instance } of this.#started) {
+        try {
+          instance.pause?.();
+        } catch (error) {
+          this.log.error({ plugin: id, error }, 'pause failed');
+        }
+      }
+      const until = performance.now() + graceMs;
+      const left = await channels.drain(graceMs);
+      if (left > 0)
+        this.log.warn({ left, graceMs }, 'calls were still in hand when the time to wait for them was over');
+      await services.settle(until - performance.now());
+      if (services.background > 0) this.log.warn({ left: services.background }, 'asynchronous calls were cut off');
+      await connections.closeAll();
+    }
+    for (let unit = this.#started.pop(); unit !== undefined; unit = this.#started.pop()) {
+      const { id, instance } = unit;
+      await within(STOP_MS, instance.stop?.(), 'PLUGIN_START_TIMEOUT', `${id} did not stop in ${STOP_MS} ms`).catch(
+        (error: unknown) => this.log.error({ plugin: id, error }, 'stop failed'),
+      );
+    }
+    this.#state = 'stopped';
+  }
+
+  async #startUnits(wanted: (stage: number) => boolean): Promise<void> {
+    const { startTimeoutMs = 15_000 } = this.#options;
+    for (const unit of this.#units.filter((u) => wanted(u.stage))) {
+      if (this.#stopping !== null) return;
+      const { id, instance } = unit;
+      // Counts as started before it has: stop() must also close what is half-started.
+      this.#started.push(unit);
+      try {
+        const text = `${id} did not start in ${startTimeoutMs} ms`;
+        await within(startTimeoutMs, instance.start?.(), 'PLUGIN_START_TIMEOUT', text);
+      } catch (thrown) {
+        const error = isGantryError(thrown)
+          ? thrown
+          : new GantryError(
+              'PLUGIN_START_FAILED',
+              `${id} did not start: ${(thrown as Error)?.message ?? String(thrown)}`,
+              {
+                cause: thrown,
+              },
+            );
+        if (!unit.optional) throw error;
+        this.log.warn({ plugin: id, error }, 'an optional plugin did not start; the rest goes on');
+        this.#started.pop();
+        unit.withdraw();
+        await instance.stop?.().catch(() => {});
+      }
+    }
+  }
+
+  #create({ id, plugin, config, optional = false }: Loaded): void {
+    const port = PORTS[portOf(plugin.id)];
+    const own = {
+      id,
+      config: freeze(wrapSecrets(plugin.config, config)),
+      hooks: this.hooks,
+      log: this.#options.logs.for(id),
+      load: (specifier: string) => load(specifier, this.#options.dir ?? process.cwd()),
+    };
+    const asked = [...(plugin.needs ?? []), ...(plugin.wants ?? [])];
+    const given = Object.fromEntries(
+      asked.map((token) => [token, this.#container.hasRegistration(token) ? this.#container.resolve(token) : null]),
+    );
+    let instance: Lifecycle & Record<string, unknown>;
+    try {
+      instance = plugin.create({ ...given, ...own } as never) as Lifecycle & Record<string, unknown>;
+    } catch (cause) {
+      if (isGantryError(cause)) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new GantryError('PLUGIN_MALFORMED', `create() of ${id} failed: ${reason}`, { cause });
+    }
+    if (typeof instance !== 'object' || instance === null || instance instanceof Promise) {
+      throw new GantryError('PLUGIN_MALFORMED', `create() of ${id} gave no instance`, {
+        hint: 'create() is sync and returns the methods of its port; connecting belongs in start().',
+      });
+    }
+    const missing = port.methods.filter((method) => typeof instance[method] !== 'function');
+    if (missing.length > 0) {
+      throw new GantryError('PLUGIN_MALFORMED', `${id} lacks ${missing.join(', ')}`, {
+        hint: `Its port is described in core/ports/${portOf(plugin.id)}.ts.`,
+      });
+    }
+    let withdraw = () => {};
+    if (port.many) {
+      const map = this.#container.resolve(port.token as 'features') as Map<string, object>;
+      map.set(nameOf(id), instance);
+      withdraw = () => void map.delete(nameOf(id));
+    } else this.#container.register(port.token, asValue(instance));
+    this.#units.push({ id, stage: port.stage, optional, instance, withdraw });
+  }
+
+  /** A service may ask for a port that no plugin gives. */
+  #freeOptional(): void {
+    for (const { many, token } of Object.values(PORTS)) {
+      if (!many && !this.#container.hasRegistration(token)) this.#container.register(token, asValue(null));
+    }
+  }
+
+  #registerCore(): void {
+    const { logs, name = 'gantry', version = '0' } = this.#options;
+    const kernel = this;
+    const server: ServerInfo = {
+      name,
+      version,
+      startedAt: new Date(),
+      get state() {
+        return kernel.#state;
+      },
+    };
+    const maps = Object.values(PORTS).filter((p) => p.many);
+    for (const { token } of maps) this.#container.register(token, asValue(new Map()));
+    const { codecs, guards, transports } = this.cradle;
+    const parts = { hooks: this.hooks, log: this.log };
+    const services = new Services({
+      ...parts,
+      meter: (service) => (this.cradle.stats as Cradle['stats'] | null)?.meter(service) ?? null,
+      build: (service) =>
+        service.create({
+          log: this.log.child({ service: service.name }),
+          connections,
+          errors: raise(service.errors),
+          server,
+          services,
+          stats: this.cradle.stats as Cradle['stats'] | null,
+        }),
+    });
+    const connections = new Connections({ ...parts, transports });
+    const channels = new Channels({ ...parts, services, codecs, guards, transports });
+    this.#container.register({
+      server: asValue(server),
+      logs: asValue(logs),
+      services: asValue(services),
+      connections: asValue(connections),
+      channels: asValue(channels),
+    });
+  }
+
+  /** What references wrote takes the types of the transport's and the guard's own schemas. */
+  #channel(definition: ChannelDefinition): ChannelDefinition {
+    const transport = this.cradle.transports.get(definition.transport);
+    const { address, settings, security, ...rest } = definition;
+    const guard = this.cradle.guards.get((security as { guard?: string } | undefined)?.guard ?? '');
+    return {
+      ...rest,
+      address: plain(settle(transport?.address ?? {}, address)) as ChannelDefinition['address'],
+      ...(settings === undefined ? {} : { settings: plain(settle(transport?.settings ?? {}, settings)) as object }),
+      ...(security === undefined
+        ? {}
+        : { security: plain(settle(guard?.definition ?? {}, security)) as ChannelDefinition['security'] }),
+    } as ChannelDefinition;
+  }
+  #connection(definition: ConnectionDefinition): ConnectionDefinition {
+    const transport = this.cradle.transports.get(definition.transport);
+    return {
+      ...definition,
+      options: plain(settle(transport?.options ?? {}, definition.options)) as ConnectionDefinition['options'],
+    };
+  }
+}
+
+function checkBlock({ id, plugin, config }: { id: string; plugin: Loaded['plugin']; config: object }): Problem[] {
+  const problems = compileConfig(plugin.config)(config, `plugins.${id}`);
+  return problems.map((p) => ({ ...p, plugin: plugin.id }));
+}
+
+function twice(what: string, definitions: readonly { name: string }[]): Problem[] {
+  const first = new Map<string, number>();
+  return definitions.flatMap(({ name }, i) => {
+    const other = first.get(name);
+    if (other === undefined) {
+      first.set(name, i);
+      return [];
+    }
+    return [
+      { path: `${what}[${i}].name`, message: `is taken by ${what}[${other}]`, got: name, hint: 'Names are unique.' },
+    ];
+  });
+}
+
+function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) {
+    for (const entry of Object.values(value)) freeze(entry);
+    Object.freeze(value);
+  }
+  return value;
+}
+
+async function within(ms: number, work: Promise<void> | undefined, code: ErrorCode, text: string): Promise<void> {
+  if (work === undefined) return;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new GantryError(code, text, { hint: 'It may wait for something that is not there.' })),
+      ms,
+    );
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

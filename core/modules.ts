@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import vm from 'node:vm';
+import { build, type Message, type OutputFile } from 'esbuild';
+import * as api from './api.ts';
+
+/**
+ * Loads operators' TypeScript and JavaScript files. Each becomes one script with what it imports relatively; packages
+ * are resolved from where the file is, and `gantry/api` is always this process's own, wherever the file lies. A script
+ * leaves nothing in Node's module cache: loading it again gives the new one, and the old one can be forgotten.
+ */
+export async function compileModules(files: readonly string[]): Promise<Map<string, Compiled>> {
+  const result = new Map<string, Compiled>();
+  if (files.length === 0) return result;
+  const together = await bundle(files).catch(() => null);
+  for (const file of files) {
+    const code = together?.get(file);
+    if (code !== undefined) result.set(file, { file, code, problem: null });
+    else result.set(file, await alone(file));
+  }
+  return result;
+}
+
+export interface Compiled {
+  readonly file: string;
+  readonly code: string | null;
+  readonly problem: string | null;
+}
+
+/** Runs a compiled file and gives what it exports. Throws what it throws. */
+export function evaluate({ file, code, problem }: Compiled): { readonly default?: unknown } {
+  if (code === null) throw new Error(problem ?? 'not compiled');
+  const native = createRequire(file);
+  const require = (specifier: string): unknown => (specifier === 'gantry/api' ? api : native(specifier));
+  const module = { exports: {} as { default?: unknown } };
+  const run = vm.compileFunction(code, ['exports', 'require', 'module', '__filename', '__dirname', '__url'], {
+    filename: file,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
+  run.call(undefined, module.exports, require, module, file, path.dirname(file), pathToFileURL(file).href);
+  return module.exports;
+}
+
+/** Compiles and runs one file. */
+export async function loadFile(file: string): Promise<{ readonly default?: unknown }> {
+  const compiled = (await compileModules([file])).get(file) as Compiled;
+  return evaluate(compiled);
+}
+
+async function alone(file: string): Promise<Compiled> {
+  try {
+    await readFile(file);
+    return { file, code: (await bundle([file])).get(file) ?? null, problem: null };
+  } catch (thrown) {
+    const { errors } = thrown as { errors?: Message[] };
+    const problem = errors?.map(located).join('; ') ?? (thrown as Error).message;
+    return { file, code: null, problem };
+  }
+}
+
+async function bundle(files: readonly string[]): Promise<Map<string, string>> {
+  const entryPoints = files.map((file, i) => ({ in: file, out: String(i) }));
+  const { outputFiles } = await build({
+    entryPoints,
+    outdir: path.resolve('/bundle'),
+    bundle: true,
+    write: false,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    sourcemap: 'inline',
+    sourcesContent: false,
+    define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
+    logLevel: 'silent',
+  });
+  const code = new Map<string, string>();
+  for (const { path: out, text } of outputFiles as OutputFile[]) {
+    code.set(files[Number(path.basename(out, '.js'))] as string, text);
+  }
+  return code;
+}
+
+function located({ text, location }: Message): string {
+  return location === null ? text : `${location.file}:${location.line}:${location.column + 1} ${text}`;
+}

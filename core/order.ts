@@ -1,0 +1,55 @@
+import { GantryError } from './errors.ts';
+import type { Loaded } from './plugin.ts';
+import { PORTS, portOf } from './ports/index.ts';
+
+/**
+ * Lower stage first; within a stage givers before takers; ties keep the config's order. Throws PLUGIN_NEED_UNMET,
+ * PLUGIN_CYCLE (with the whole circle) or CONFIG_INVALID for a second plugin of a port that has one.
+ */
+export function order(loaded: readonly Loaded[], kernelTokens: ReadonlySet<string>): Loaded[] {
+  refuseSeconds(loaded);
+  const sorted = new Set<Loaded>();
+  const visit = (taker: Loaded, path: readonly Loaded[]): void => {
+    if (sorted.has(taker)) return;
+    if (path.includes(taker)) {
+      const circle = [...path.slice(path.indexOf(taker)), taker].map((p) => p.id).join(' -> ');
+      throw new GantryError('PLUGIN_CYCLE', `Plugins need each other: ${circle}`, {
+        hint: 'One of them has to reach the other through a hook, or not at all.',
+      });
+    }
+    const { needs = [], wants = [] } = taker.plugin;
+    for (const need of [...needs, ...wants]) {
+      const givers = loaded.filter((l) => PORTS[portOf(l.plugin.id)].token === need && l !== taker);
+      const port = Object.values(PORTS).find((p) => p.token === need);
+      const given = givers.length > 0 || kernelTokens.has(need) || port?.many === true;
+      if (!given && !(wants as readonly string[]).includes(need)) {
+        throw new GantryError('PLUGIN_NEED_UNMET', `${taker.id} needs '${need}', and no plugin gives it`, {
+          hint: `Add a plugin of that port to "plugins" in the config, e.g. ${need}.<name>.`,
+        });
+      }
+      for (const giver of givers) visit(giver, [...path, taker]);
+    }
+    sorted.add(taker);
+  };
+  for (const one of [...loaded].sort((a, b) => stage(a) - stage(b))) visit(one, []);
+  return [...sorted];
+}
+
+function stage({ plugin }: Loaded): number {
+  return PORTS[portOf(plugin.id)].stage;
+}
+
+function refuseSeconds(loaded: readonly Loaded[]): void {
+  const first = new Map<string, Loaded>();
+  for (const one of loaded) {
+    const port = portOf(one.plugin.id);
+    if (PORTS[port].many) continue;
+    const other = first.get(port);
+    if (other !== undefined) {
+      throw new GantryError('CONFIG_INVALID', `${other.id} and ${one.id} both give '${PORTS[port].token}'`, {
+        hint: `Only one ${port} plugin can be loaded; set the other to null in "plugins".`,
+      });
+    }
+    first.set(port, one);
+  }
+}

@@ -1,0 +1,16 @@
+/** Turns bytes into a value and back. One codec is one format. */
+export interface Codec {
+  /** The media types that it reads, the first of which it writes. `application/*+json` is allowed. */
+  readonly contentTypes: readonly string[];
+  /** Appended to the content type of a reply, e.g. 'charset=utf-8'. */
+  readonly parameters?: string;
+  /** False where the format has only strings (XML, CSV, form): declared types are then coerced. */
+  readonly typed: boolean;
+  /**
+   * Throws INPUT_MALFORMED, INPUT_TOO_DEEP or INPUT_TOO_LARGE; never hangs, whatever the bytes are.
+   * `parameters` are those of the content type, as sent (`charset=iso-8859-1`), or ''.
+   */
+  decode(raw: Uint8Array | string, parameters?: string): unknown;
+  /** Throws OUTPUT_INVALID for a value that the format cannot hold. */
+  encode(value: unknown): string | Uint8Array;
+}

@@ -1,0 +1,48 @@
+import type { Codec } from './codec.ts';
+import type { Guard } from './guard.ts';
+import type { HttpHost } from './http.ts';
+import type { Stats } from './stats.ts';
+import type { Transport } from './transport.ts';
+
+/** Every kind of plugin there is. A port is an interface in this folder and a contract kit in test/kit. */
+export interface Ports {
+  codec: Codec;
+  stats: Stats;
+  guard: Guard;
+  feature: object;
+  http: HttpHost;
+  transport: Transport;
+}
+export type Port = keyof Ports;
+
+export interface PortRules {
+  /** Many: a Map by name is injected. One: the instance itself, and a second plugin of the port is refused. */
+  readonly many: boolean;
+  /** The name under which plugins ask for it. */
+  readonly token: string;
+  /** 0 stores, 1 logic, 2 edges: lower ones start first and stop last. */
+  readonly stage: 0 | 1 | 2;
+  /** What an instance must have. */
+  readonly methods: readonly string[];
+}
+
+export const PORTS: { readonly [P in Port]: PortRules } = {
+  codec: { many: true, token: 'codecs', stage: 0, methods: ['decode', 'encode'] },
+  stats: { many: false, token: 'stats', stage: 0, methods: ['meter', 'snapshot'] },
+  guard: { many: true, token: 'guards', stage: 1, methods: ['compile'] },
+  feature: { many: true, token: 'features', stage: 1, methods: [] },
+  http: { many: false, token: 'http', stage: 2, methods: ['route', 'upgrade', 'origin', 'urls'] },
+  transport: { many: true, token: 'transports', stage: 2, methods: [] },
+};
+
+export function isPort(name: string): name is Port {
+  return Object.hasOwn(PORTS, name);
+}
+/** The port of an id: 'transport' of 'transport.rest'. */
+export function portOf(id: string): Port {
+  return id.slice(0, id.indexOf('.')) as Port;
+}
+/** The name of an id: 'rest' of 'transport.rest'. */
+export function nameOf(id: string): string {
+  return id.slice(id.indexOf('.') + 1);
+}

@@ -1,0 +1,65 @@
+import { readdir, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { GantryError } from './errors.ts';
+import { compileModules, evaluate } from './modules.ts';
+import { isService, type Service } from './service.ts';
+
+/** A file of a services folder, and what came of it. */
+export type ServiceFile =
+  | { readonly file: string; readonly name: string; readonly service: Service }
+  | { readonly file: string; readonly refused: GantryError };
+
+/**
+ * Reads every service of some folders. A file is a service unless its name (or its folder's) starts with `_` or `.`,
+ * or it is a test or a declaration. A broken one is told with its path and reason, and the others go on.
+ * Throws CONFIG_UNREADABLE for a folder that is not there.
+ */
+export async function readServices(folders: readonly string[]): Promise<ServiceFile[]> {
+  const found: { file: string; name: string }[] = [];
+  for (const folder of folders)
+    for (const file of await filesOf(folder)) found.push({ file, name: nameOf(folder, file) });
+  const compiled = await compileModules(found.map((f) => f.file));
+  return found.map(({ file, name }) => {
+    const module = compiled.get(file);
+    const refuse = (reason: string, cause?: unknown): ServiceFile => ({
+      file,
+      refused: new GantryError('SERVICE_FILE_INVALID', `${file}: ${reason}`, { cause }),
+    });
+    if (module === undefined || module.problem !== null) return refuse(module?.problem ?? 'was not compiled');
+    try {
+      const service = evaluate(module).default;
+      if (isService(service)) return { file, name: service.name ?? name, service };
+      return refuse('has no default export made with defineService()');
+    } catch (thrown) {
+      return refuse(`failed while it was loaded: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
+    }
+  });
+}
+
+async function filesOf(folder: string): Promise<string[]> {
+  const about = await stat(folder).catch(() => null);
+  if (about?.isFile() === true) return [folder];
+  if (about === null || !about.isDirectory()) {
+    throw new GantryError('CONFIG_UNREADABLE', `The services folder ${folder} is not there`, {
+      hint: 'Paths under "services" are relative to the config file.',
+    });
+  }
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((e) => e.isFile() && /\.(ts|mts|js|mjs)$/.test(e.name) && !/\.(test|d)\.m?[tj]s$/.test(e.name))
+    .map((e) => path.join(e.parentPath, e.name))
+    .filter(
+      (file) =>
+        !path
+          .relative(folder, file)
+          .split(path.sep)
+          .some((part) => /^[_.]|^node_modules$/.test(part)),
+    )
+    .sort();
+}
+
+/** `<folder>/orders/create.ts` under `services/shop` is `shop.orders.create`. */
+function nameOf(folder: string, file: string): string {
+  const inside = path.relative(folder, file).replace(/\.[^.]+$/, '');
+  return [path.basename(folder), ...(inside === '' ? [] : inside.split(path.sep))].join('.');
+}

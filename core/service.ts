@@ -1,0 +1,95 @@
+import type { Readable } from 'node:stream';
+import type { Static, TSchema } from 'typebox';
+import { Type } from 'typebox';
+import type { Call } from './call.ts';
+import type { Connections } from './connections.ts';
+import type { ServerInfo } from './cradle.ts';
+import { type ErrorKind, type ErrorOptions, GantryError } from './errors.ts';
+import type { Logger } from './log.ts';
+import type { Stats } from './ports/stats.ts';
+import type { Services } from './services.ts';
+
+export type Handler<I = unknown, O = unknown> = (input: I, call: Call) => O | Promise<O>;
+
+/** One handler, or one for each of a transport's verbs (for REST the method, lower case). */
+export type Handlers<I, O> = Handler<I, O> | Readonly<Record<string, Handler<I, O>>>;
+
+/** A service's own errors: code -> what it means. */
+export type ErrorTable = Readonly<Record<string, { readonly kind: ErrorKind; readonly description?: string }>>;
+export type Raise<E extends ErrorTable> = {
+  readonly [C in keyof E]: (message: string, options?: Omit<ErrorOptions, 'kind'>) => GantryError;
+};
+
+/** What `create` is given. */
+export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
+  readonly log: Logger;
+  /** Outgoing connections: `connections.get('crm').send(...)`. */
+  readonly connections: Connections;
+  /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
+  readonly errors: Raise<E>;
+  readonly server: ServerInfo;
+  readonly services: Services;
+  /** Null where no stats plugin is loaded. */
+  readonly stats: Stats | null;
+}
+
+/** What `defineService` takes. */
+export interface ServiceDefinition<I extends TSchema, O extends TSchema, E extends ErrorTable> {
+  /** `<area>.<thing>.<verb>`; taken from the file's path where it is not given. */
+  readonly name?: string;
+  readonly description?: string;
+  /** `Stream` or `Bytes` for a body as it comes. */
+  readonly input: I;
+  /** What the schema does not name is not sent. */
+  readonly output: O;
+  readonly errors?: E;
+  /** Free; for tools and features, e.g. `{ owner: 'billing' }`. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  /** Longest run of one call. Default: the channel's. */
+  readonly timeoutMs?: number;
+  /** Called once per deploy; the handler that it returns runs per call. */
+  create(deps: ServiceDeps<E>): Handlers<Static<I>, Static<O>>;
+}
+
+/** A service, whatever its types are. */
+export interface Service {
+  readonly name?: string;
+  readonly description?: string;
+  readonly input: TSchema;
+  readonly output: TSchema;
+  readonly errors?: ErrorTable;
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  readonly timeoutMs?: number;
+  create(deps: ServiceDeps): Handlers<unknown, unknown>;
+}
+
+const BRAND = Symbol.for('gantry.service');
+
+/** Gives a service its types; returns it, branded, so that a folder of files knows a service when it sees one. */
+export function defineService<I extends TSchema, O extends TSchema, const E extends ErrorTable = {}>(
+  definition: ServiceDefinition<I, O, E>,
+): Service & { readonly '~io'?: { input: Static<I>; output: Static<O> } } {
+  return Object.assign({}, definition, { [BRAND]: true }) as unknown as Service;
+}
+
+export function isService(value: unknown): value is Service {
+  return typeof value === 'object' && value !== null && (value as { [BRAND]?: unknown })[BRAND] === true;
+}
+
+/** As input: the body as a stream, decompressed. As output: a stream to send. */
+export const Stream = Type.Unsafe<Readable>({ content: 'stream' });
+/** As input: the body undecoded. As output: bytes to send as they are. */
+export const Bytes = Type.Unsafe<Uint8Array>({ content: 'bytes' });
+
+export function contentOf(schema: TSchema): 'value' | 'bytes' | 'stream' {
+  return (schema as { content?: 'bytes' | 'stream' }).content ?? 'value';
+}
+
+/** The makers of a service's declared errors. */
+export function raise(table: ErrorTable = {}): Raise<ErrorTable> {
+  const make =
+    (code: string, kind: ErrorKind) =>
+    (message: string, options: object = {}) =>
+      new GantryError(code, message, { ...options, kind });
+  return Object.fromEntries(Object.entries(table).map(([code, { kind }]) => [code, make(code, kind)]));
+}

@@ -1,0 +1,331 @@
+import type { Call, InvokeOptions, Invoker, Outcome, RetryOptions, Target, Work } from './call.ts';
+import { type Coerce, compileCoerce } from './coerce.ts';
+import { didYouMean, GantryError, toGantryError } from './errors.ts';
+import type { Hooks } from './hooks.ts';
+import type { Logger } from './log.ts';
+import type { Meter } from './ports/stats.ts';
+import type { Contract } from './ports/transport.ts';
+import { backoffMs, pause } from './retry.ts';
+import { type Check, compileCheck, compileOutput, hasDefaults } from './schema.ts';
+import { contentOf, type Handler, type Handlers, type Service } from './service.ts';
+
+/** The place of one service. Channels hold the slot, so a redeploy is an assignment and no lookup. */
+export interface Slot extends Contract {
+  readonly name: string;
+  /** Null while nothing is deployed here. */
+  service: Service | null;
+  handle: Handler;
+  /** Null where any value will do. */
+  check: Check | null;
+  coerce: Coerce;
+  /** Null where any value will do. */
+  output: ((value: unknown) => unknown) | null;
+  input: 'value' | 'bytes' | 'stream';
+  verbs: readonly string[] | null;
+  timeoutMs: number | null;
+  meter: Meter | null;
+  /** Whether the check may write defaults into its input. */
+  defaults: boolean;
+}
+
+export interface ServicesParts {
+  readonly hooks: Hooks;
+  readonly log: Logger;
+  /** Looked up at deploy; null where there are no statistics. */
+  meter(service: string): Meter | null;
+  /** Gives the service what it needs and makes its handlers. */
+  build(service: Service): Handlers<unknown, unknown>;
+}
+
+/** Deploys, retires and invokes services. */
+export class Services implements Invoker {
+  readonly log: Logger;
+  readonly #parts: ServicesParts;
+  readonly #slots = new Map<string, Slot>();
+  #background = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(parts: ServicesParts) {
+    this.#parts = parts;
+    this.log = parts.log;
+  }
+
+  /** Makes the service live under its name, in place of what was there. Throws SERVICE_INVALID and changes nothing. */
+  deploy(service: Service, name = service.name): void {
+    if (name === undefined) throw new GantryError('SERVICE_INVALID', 'A service has no name');
+    const of = `service '${name}'`;
+    const handlers = this.#build(service, of);
+    const verbs = typeof handlers === 'function' ? null : Object.keys(handlers);
+    const fresh = {
+      service,
+      handle: typeof handlers === 'function' ? handlers : byVerb(handlers, of),
+      verbs,
+      input: contentOf(service.input),
+      check: isAny(service.input) ? null : compileCheck(service.input, of),
+      coerce: compileCoerce(service.input),
+      output: isAny(service.output) || contentOf(service.output) !== 'value' ? null : compileOutput(service.output, of),
+      timeoutMs: service.timeoutMs ?? null,
+      defaults: hasDefaults(service.input),
+      meter: this.#parts.meter(name),
+    };
+    Object.assign(this.#place(name), fresh);
+    this.#parts.hooks.serviceDeployed.call(service);
+  }
+
+  /** Takes the service away; its channels answer 'unavailable' until it is deployed again. */
+  retire(name: string): void {
+    const slot = this.get(name);
+    Object.assign(slot, vacant(name));
+  }
+
+  /** The slot of a name, vacant where nothing is deployed yet. */
+  slot(name: string): Slot {
+    return this.#place(name);
+  }
+  has(name: string): boolean {
+    return (this.#slots.get(name)?.service ?? null) !== null;
+  }
+  /** Throws SERVICE_NOT_FOUND, with the nearest name. */
+  get(name: string): Slot {
+    const slot = this.#slots.get(name);
+    if (slot !== undefined && slot.service !== null) return slot;
+    throw new GantryError('SERVICE_NOT_FOUND', `No service is named '${name}'`, {
+      hint: didYouMean(name, this.names()) || `Deployed: ${this.names().join(', ') || 'none'}.`,
+    });
+  }
+  /** Those that are deployed, in alphabetical order. */
+  list(): readonly Slot[] {
+    return [...this.#slots.values()].filter((s) => s.service !== null).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+  names(): string[] {
+    return this.list().map((slot) => slot.name);
+  }
+
+  async invoke(target: Target, input: unknown, from: Call, options: InvokeOptions): Promise<unknown> {
+    const slot = this.get(nameOf(target));
+    const call = from.child();
+    const limit = options.timeoutMs ?? slot.timeoutMs;
+    if (limit !== null) call.deadlineAt = Math.min(call.deadlineAt, performance.now() + limit);
+    const startedAt = performance.now();
+    let failed = true;
+    try {
+      if (call.aborted) throw toGantryError(call.signal.reason);
+      call.input = slot.defaults ? structuredClone(input) : input;
+      checkInput(slot, call.input);
+      const output = await within(slot.handle(call.input, call), call, slot.name);
+      const clean = slot.output === null ? output : slot.output(output);
+      failed = false;
+      return clean;
+    } finally {
+      if (slot.meter !== null) slot.meter.record(performance.now() - startedAt, failed);
+      from.release(call);
+    }
+  }
+
+  invokeAsync(target: Target, input: unknown, from: Call, options: InvokeOptions & { callback?: Target }): void {
+    const slot = this.get(nameOf(target));
+    const { callback } = options;
+    if (callback !== undefined) this.get(nameOf(callback));
+    this.#behind(from, async (call) => {
+      const outcome = await this.#outcome({ service: slot.name, input }, call, options);
+      if (callback !== undefined) await this.invoke(callback, told(slot.name, call, outcome), call, {});
+      else if (!outcome.ok) call.log.error({ service: slot.name, error: outcome.error }, 'an asynchronous call failed');
+    });
+  }
+
+  parallel(work: readonly Work[], from: Call, options: InvokeOptions): Promise<Outcome[]> {
+    return Promise.all(work.map((one) => this.#outcome(one, from, options)));
+  }
+
+  fanOut(
+    work: readonly Work[],
+    from: Call,
+    options: InvokeOptions & { onEach?: Target | undefined; onFinal?: Target | undefined },
+  ): void {
+    const { onEach, onFinal } = options;
+    for (const one of [...work.map((w) => w.service), onEach, onFinal]) if (one !== undefined) this.get(nameOf(one));
+    this.#behind(from, async (call) => {
+      const all = await Promise.all(
+        work.map(async (one) => {
+          const said = told(nameOf(one.service), call, await this.#outcome(one, call, options));
+          if (onEach !== undefined) await this.invoke(onEach, said, call, {});
+          return said;
+        }),
+      );
+      if (onFinal !== undefined) await this.invoke(onFinal, { cid: call.cid, outcomes: all }, call, {});
+    });
+  }
+
+  async retry(target: Target, input: unknown, from: Call, options: RetryOptions): Promise<unknown> {
+    const { attempts = 3, when = (error: GantryError) => error.retryable } = options;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.invoke(target, input, from, options);
+      } catch (thrown) {
+        const error = toGantryError(thrown);
+        const wait = error.retryAfterMs ?? backoffMs(attempt, options);
+        if (attempt >= attempts || from.aborted || !when(error) || wait > from.remainingMs) throw error;
+        from.log.debug({ service: nameOf(target), attempt, wait, error }, 'trying again');
+        await pause(wait, from.signal);
+      }
+    }
+  }
+
+  /** Resolves once no asynchronous call is running, at most after ms. */
+  async settle(ms: number): Promise<void> {
+    if (this.#background === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#idle.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+  /** Asynchronous calls that are running. */
+  get background(): number {
+    return this.#background;
+  }
+
+  /** Outlives the call that asked for it: its own deadline, its own signal, the same id and caller. */
+  #behind(from: Call, work: (call: Call) => Promise<void>): void {
+    const call = from.child();
+    from.release(call);
+    call.deadlineAt = Number.POSITIVE_INFINITY;
+    this.#background++;
+    work(call)
+      .catch((error: unknown) => call.log.error({ error }, 'an asynchronous call failed'))
+      .finally(() => {
+        if (--this.#background === 0) for (const idle of this.#idle.splice(0)) idle();
+      });
+  }
+
+  async #outcome({ service, input }: Work, from: Call, options: InvokeOptions): Promise<Outcome> {
+    try {
+      return { ok: true, value: await this.invoke(service, input, from, options) };
+    } catch (thrown) {
+      return { ok: false, error: toGantryError(thrown) };
+    }
+  }
+
+  #build(service: Service, of: string): Handlers<unknown, unknown> {
+    let handlers: unknown;
+    try {
+      handlers = this.#parts.build(service);
+    } catch (cause) {
+      throw new GantryError('SERVICE_INVALID', `create() of ${of} failed: ${reason(cause)}`, { cause });
+    }
+    if (typeof handlers === 'function') return handlers as Handler;
+    const verbs = Object.entries((handlers ?? {}) as Record<string, unknown>);
+    if (verbs.length > 0 && verbs.every(([verb, fn]) => typeof fn === 'function' && verb === verb.toLowerCase())) {
+      return handlers as Handlers<unknown, unknown>;
+    }
+    throw new GantryError('SERVICE_INVALID', `create() of ${of} gave neither a handler nor handlers by verb`, {
+      hint: 'Return (input, call) => output, or { get: (input, call) => output, post: ... }.',
+    });
+  }
+
+  #place(name: string): Slot {
+    let slot = this.#slots.get(name);
+    if (slot === undefined) this.#slots.set(name, (slot = vacant(name)));
+    return slot;
+  }
+}
+
+/** Throws INPUT_INVALID with the path of what does not fit. */
+export function checkInput(slot: Slot, input: unknown): void {
+  if (slot.check === null) return;
+  const problems = slot.check(input);
+  if (problems.length === 0) return;
+  const [first] = problems;
+  throw new GantryError('INPUT_INVALID', `${first?.path || 'The input'} ${first?.message}`, { problems });
+}
+
+/**
+ * Waits for a handler as long as the call may run. A late result is dropped; the handler hears of it by its signal.
+ * What is not a promise costs nothing here.
+ */
+export async function within(running: unknown, call: Call, service: string): Promise<unknown> {
+  if (!(running instanceof Promise) || call.deadlineAt === Number.POSITIVE_INFINITY) return running;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const error = new GantryError('CALL_TIMEOUT', 'The service did not answer in time', {
+        hint: `${service} was told by call.signal. Its own timeoutMs, its caller's or the channel's sets the limit.`,
+      });
+      call.abort(error);
+      reject(error);
+    }, call.remainingMs);
+  });
+  try {
+    return await Promise.race([running, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function told(service: string, call: Call, outcome: Outcome): object {
+  return outcome.ok
+    ? { cid: call.cid, service, ok: true, value: outcome.value }
+    : {
+        cid: call.cid,
+        service,
+        ok: false,
+        error: { code: outcome.error.code, kind: outcome.error.kind, message: outcome.error.message },
+      };
+}
+
+function nameOf(target: Target): string {
+  const name = typeof target === 'string' ? target : target.name;
+  if (name !== undefined) return name;
+  throw new GantryError('SERVICE_NOT_FOUND', 'The service has no name yet', {
+    hint: 'Give it one in defineService, to invoke it by its definition.',
+  });
+}
+
+function byVerb(handlers: Readonly<Record<string, Handler>>, of: string): Handler {
+  const allowed = Object.keys(handlers);
+  return (input, call) => {
+    const verb = call.method?.toLowerCase() ?? '';
+    const handle = Object.hasOwn(handlers, verb)
+      ? handlers[verb]
+      : verb === 'head' && Object.hasOwn(handlers, 'get')
+        ? handlers['get']
+        : undefined;
+    if (handle !== undefined) return handle(input, call);
+    throw new GantryError('METHOD_UNSUPPORTED', `The service has no handler for '${verb || 'no verb'}'`, {
+      hint: `${of} handles ${allowed.join(', ')}.`,
+    });
+  };
+}
+
+function vacant(name: string): Slot {
+  const handle = () => {
+    throw new GantryError('SERVICE_NOT_DEPLOYED', 'The service is not available', {
+      hint: `'${name}' is not deployed: its file was refused at start, or it was retired.`,
+    });
+  };
+  const same: Coerce = (value) => value;
+  return {
+    name,
+    service: null,
+    handle,
+    check: null,
+    coerce: same,
+    output: null,
+    input: 'value',
+    verbs: null,
+    timeoutMs: null,
+    meter: null,
+    defaults: false,
+  };
+}
+
+/** Type.Any() and Type.Unknown() have no keyword that a value could break. */
+function isAny(schema: object): boolean {
+  return Object.keys(schema).every((key) => ['description', 'title', 'examples', 'content'].includes(key));
+}
+
+function reason(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
