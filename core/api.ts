@@ -36,13 +36,14 @@ export { type Pairs, parsePairs } from './pairs.ts';
 export { definePlugin, type Lifecycle, type Own, type Plugin } from './plugin.ts';
 export type { Codec } from './ports/codec.ts';
 export type { Guard } from './ports/guard.ts';
-export type { HttpHost, HttpOrigin, HttpRoute } from './ports/http.ts';
+export type { HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
 export type { Histogram, Meter, ServiceStats, Stats } from './ports/stats.ts';
 export type {
   Channel,
   Connection,
   ConnectionEvents,
   Contract,
+  Endpoint,
   Outgoing,
   Transport,
   TransportSupports,

@@ -88,7 +88,7 @@ export class Channels {
       problems.push(...this.#schema(transport.address)(definition.address, `${at}.address`));
       if (transport.settings !== undefined) {
         problems.push(...this.#schema(transport.settings)(definition.settings ?? {}, `${at}.settings`));
-      } else if (definition.settings !== undefined) {
+      } else if (Object.keys(definition.settings ?? {}).length > 0) {
         problems.push({
           path: `${at}.settings`,
           message: `'${definition.transport}' has no settings`,
@@ -113,7 +113,9 @@ export class Channels {
   }
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
-  bind(definition: ChannelDefinition): Channel {
+  bind(given: ChannelDefinition): Channel {
+    // A copy: checking fills in what the transport's schemas have defaults for.
+    const definition = { settings: {}, ...structuredClone(given) };
     const { hooks, services, codecs, guards, transports } = this.#parts;
     if (this.#bound.has(definition.name)) {
       throw new GantryError('CHANNEL_DUPLICATE', `A channel '${definition.name}' is bound already`);
@@ -146,7 +148,7 @@ export class Channels {
     const channel: Channel = {
       name: definition.name,
       address: definition.address,
-      settings: definition.settings ?? {},
+      settings: definition.settings,
       codec,
       codecs: negotiable(definition, codec, codecs),
       contract: slot as Contract,

@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox';
+import { Check, Clone } from 'typebox/value';
 
 /** Turns what was written as text into what a schema declares; gives back unchanged what does not fit. */
 export type Coerce = (value: unknown) => unknown;
@@ -8,6 +9,7 @@ interface Node {
   const?: unknown;
   enum?: unknown[];
   properties?: Record<string, Node>;
+  patternProperties?: Record<string, Node>;
   additionalProperties?: boolean | Node;
   items?: Node | Node[];
   anyOf?: Node[];
@@ -44,7 +46,7 @@ function single(type: string | undefined, node: Node): Coerce | null {
       return text((s) => (/^[+-]?\d{1,16}$/.test(s) && Number.isSafeInteger(Number(s)) ? Number(s) : s));
     case 'number':
       return text((s) =>
-        /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(s) && Number.isFinite(Number(s)) ? Number(s) : s,
+        /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(s) && Number.isFinite(Number(s)) ? Number(s) : s,
       );
     case 'boolean':
       return text((s) => (s === 'true' || s === '1' ? true : s === 'false' || s === '0' ? false : s));
@@ -76,10 +78,14 @@ function list({ items }: Node): Coerce {
   };
 }
 
-function object({ properties = {}, additionalProperties }: Node): Coerce {
+function object({ properties = {}, patternProperties = {}, additionalProperties }: Node): Coerce {
   const known = Object.entries(properties).map(([key, node]) => [key, build(node)] as const);
   const named = known.filter((entry): entry is readonly [string, Coerce] => entry[1] !== null);
-  const rest = build(additionalProperties as Node | boolean | undefined);
+  const patterns = Object.entries(patternProperties).map(
+    ([pattern, node]) => [new RegExp(pattern, 'u'), build(node)] as const,
+  );
+  const further = build(additionalProperties as Node | boolean | undefined);
+  const open = further !== null || patterns.some(([, coerce]) => coerce !== null);
   return (value) => {
     if (typeof value === 'string' && value.trim() === '') return {};
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
@@ -87,26 +93,52 @@ function object({ properties = {}, additionalProperties }: Node): Coerce {
     for (const [key, coerce] of named) {
       if (Object.hasOwn(record, key)) record[key] = coerce(record[key]);
     }
-    if (rest !== null) {
-      for (const key of Object.keys(record)) if (!Object.hasOwn(properties, key)) record[key] = rest(record[key]);
+    if (open) {
+      for (const key of Object.keys(record)) {
+        if (Object.hasOwn(properties, key)) continue;
+        const pattern = patterns.find(([name]) => name.test(key));
+        const coerce = pattern === undefined ? further : pattern[1];
+        if (coerce !== null) record[key] = coerce(record[key]);
+      }
     }
     return record;
   };
 }
 
-/** A string stays one where a branch takes it; else the first branch that makes something of it wins. */
+/** What a branch takes as it is stays; else the first branch that makes something of it wins. */
 function union(branches: readonly Node[]): Coerce | null {
-  const takesText = branches.some((b) => b.type === 'string' && b.enum === undefined && b.const === undefined);
   const built = branches.map(build).filter((b): b is Coerce => b !== null);
   if (built.length === 0) return null;
+  if (!branches.every(isScalar)) return choice(branches);
+  const takesText = branches.some((b) => b.type === 'string' && b.enum === undefined && b.const === undefined);
+  const texts = new Set(branches.flatMap((b) => b.enum ?? [b.const]));
   return (value) => {
-    if (typeof value === 'string' && takesText) return value;
+    if (typeof value !== 'string' || texts.has(value)) return value;
+    if (takesText) return value;
     for (const coerce of built) {
       const made = coerce(value);
       if (made !== value) return made;
     }
     return value;
   };
+}
+
+/** Lists and objects can be told apart only by what is in them, and a branch that does not fit must leave no trace. */
+function choice(branches: readonly Node[]): Coerce {
+  const built = branches.map((branch) => ({ schema: branch as TSchema, coerce: build(branch) ?? same }));
+  return (value) => {
+    if (built.some(({ schema }) => Check(schema, value))) return value;
+    for (const { schema, coerce } of built) {
+      const made = coerce(Clone(value));
+      if (Check(schema, made)) return made;
+    }
+    return value;
+  };
+}
+
+function isScalar({ type, const: only, enum: some }: Node): boolean {
+  if (only !== undefined || some !== undefined) return true;
+  return typeof type === 'string' && type !== 'array' && type !== 'object';
 }
 
 function constant(allowed: readonly unknown[]): Coerce | null {

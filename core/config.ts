@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Static, type TSchema, Type } from 'typebox';
-import { isAlias, parseDocument, visit } from 'yaml';
+import { type Document, isNode, type Node, parseDocument, visit } from 'yaml';
 import { ChannelDefinition } from './channels.ts';
 import { compileCoerce } from './coerce.ts';
 import { ConnectionDefinition } from './connections.ts';
@@ -13,6 +13,9 @@ const LevelName = Type.Union(
   LEVELS.map((level) => Type.Literal(level)),
   { default: 'info' },
 );
+
+/** A timer set for longer fires at once. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** The root of a config file, after its layers are laid over each other. */
 export const Config = Type.Object(
@@ -29,8 +32,13 @@ export const Config = Type.Object(
       },
       { additionalProperties: false, default: {} },
     ),
-    startTimeoutMs: Type.Integer({ default: 15_000, minimum: 1, description: 'For each plugin' }),
-    graceMs: Type.Integer({ default: 30_000, minimum: 0, description: 'How long stopping waits for calls in hand' }),
+    startTimeoutMs: Type.Integer({ default: 15_000, minimum: 1, maximum: LONGEST_MS, description: 'For each plugin' }),
+    graceMs: Type.Integer({
+      default: 30_000,
+      minimum: 0,
+      maximum: LONGEST_MS,
+      description: 'How long stopping waits for calls in hand',
+    }),
     plugins: Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()), {
       default: {},
       description:
@@ -44,6 +52,9 @@ export const Config = Type.Object(
 );
 export type Config = Static<typeof Config>;
 
+/** What all aliases of one file may stand for. */
+const MOST_ALIASED = 10_000;
+
 type Tree = Record<string, unknown>;
 
 /** A string that a reference wrote; takes the type that its schema declares, and is never shown. */
@@ -53,6 +64,9 @@ class Written {
   constructor(text: string, source: string) {
     this.text = text;
     this.source = source;
+  }
+  toString(): string {
+    return this.text;
   }
 }
 
@@ -74,7 +88,9 @@ export function readConfig(file: string, { env = process.env }: ReadOptions = {}
   delete merged['extends'];
   const tree = fill(merged, '', { env, dir, problems }) as Tree;
   const config = settle(Config, tree) as Config;
-  problems.push(...compileConfig(Config)(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') })));
+  const wrong = compileConfig(Config)(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') }));
+  // What a reference could not write is wrong once, not also of the wrong type.
+  problems.push(...wrong.filter(({ path }) => !problems.some((p) => p.path === path)));
   refuse(problems);
   return { config, dir };
 }
@@ -97,6 +113,7 @@ interface SchemaNode {
   readonly additionalProperties?: boolean | SchemaNode;
   readonly items?: SchemaNode;
   readonly anyOf?: readonly SchemaNode[];
+  readonly allOf?: readonly SchemaNode[];
 }
 
 /**
@@ -111,7 +128,8 @@ function settleNode(node: SchemaNode | undefined, value: unknown): unknown {
   if (value instanceof Written) {
     return node === undefined || Object.keys(node).length === 0 ? value : compileCoerce(node as TSchema)(value.text);
   }
-  if (node?.anyOf !== undefined) return node.anyOf.reduce((made: unknown, branch) => settleNode(branch, made), value);
+  const branches = node?.anyOf ?? node?.allOf;
+  if (branches !== undefined) return branches.reduce((made: unknown, branch) => settleNode(branch, made), value);
   if (Array.isArray(value)) return value.map((entry) => settleNode(node?.items, entry));
   if (!isTree(value)) return value;
   const rest =
@@ -167,12 +185,12 @@ function chain(file: string, below: readonly string[]): Tree[] {
 function local(file: string): Tree[] {
   const beside = file.replace(/\.ya?ml$/, '.local.yaml');
   if (beside === file) return [];
-  try {
-    return [parse(beside, readFileSync(beside, 'utf8'))];
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+  if (!existsSync(beside)) return [];
+  const tree = parse(beside, read(beside, file));
+  if (!('extends' in tree)) return [tree];
+  throw new GantryError('CONFIG_INVALID', `${beside}: a local file cannot have "extends"`, {
+    hint: `It is laid over ${file} as it is; "extends" belongs there.`,
+  });
 }
 
 function read(file: string, from: string | undefined): string {
@@ -192,14 +210,45 @@ function parse(file: string, text: string): Tree {
   const [error] = document.errors;
   if (error !== undefined)
     throw new GantryError('CONFIG_INVALID', `${file} is not valid YAML: ${error.message.trim()}`);
-  let aliases = 0;
-  visit(document, { Alias: () => void aliases++ });
-  if (aliases > 100 || isAlias(document.contents)) {
-    throw new GantryError('CONFIG_INVALID', `${file} has ${aliases} YAML aliases; at most 100 are read`);
-  }
-  const value: unknown = document.toJS({ maxAliasCount: 1000 }) ?? {};
+  refuseAliases(document, file);
+  const value: unknown = document.toJS() ?? {};
+  refuseProto(value, file);
   if (isTree(value)) return value;
   throw new GantryError('CONFIG_INVALID', `${file} must hold a map of settings at its top`);
+}
+
+/** Aliases that multiply, go in circles or lead nowhere: laying layers over each other copies what they stand for. */
+function refuseAliases(document: Document, file: string): void {
+  let size = 0;
+  const sizes = new Map<unknown, number>();
+  visit(document, {
+    Alias(_, alias, above) {
+      const target = alias.resolve(document);
+      const wrong = target === undefined ? 'leads nowhere' : above.includes(target) ? 'stands for itself' : null;
+      if (wrong !== null) throw new GantryError('CONFIG_INVALID', `${file}: the YAML alias *${alias.source} ${wrong}`);
+      const weight = sizes.get(target) ?? 1;
+      size += weight;
+      for (const node of above) if (isNode(node)) sizes.set(node, (sizes.get(node) ?? 1) + weight);
+      if (size > MOST_ALIASED) {
+        throw new GantryError(
+          'CONFIG_INVALID',
+          `${file} has YAML aliases that stand for more than ${MOST_ALIASED} nodes`,
+        );
+      }
+    },
+    Scalar: count,
+    Map: count,
+    Seq: count,
+  });
+  function count(_: unknown, node: Node, above: readonly unknown[]): void {
+    for (const one of [...above, node]) if (isNode(one)) sizes.set(one, (sizes.get(one) ?? 0) + 1);
+  }
+}
+
+function refuseProto(value: unknown, file: string): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (Object.hasOwn(value, '__proto__')) throw new GantryError('CONFIG_INVALID', `${file} has a key '__proto__'`);
+  for (const entry of Object.values(value)) refuseProto(entry, file);
 }
 
 interface Filling {
@@ -223,13 +272,13 @@ function fill(value: unknown, at: string, to: Filling): unknown {
     found = true;
     return kind === 'env' ? fromEnv(argument, whole, at, to) : fromFile(argument, whole, at, to);
   });
-  const strange = /\$\{(\w*)[:}]/.exec(value.replace(REFERENCE, ''));
+  const strange = /\$\{[^{}]*[:}]/.exec(value.replace(REFERENCE, ''));
   if (strange !== null) {
     to.problems.push({
       path: at,
       message: 'has a reference of an unknown kind',
       expected: '${env:NAME}, ${env:NAME:-default} or ${file:PATH}',
-      got: value.length > 60 ? `${value.slice(0, 60)}...` : value,
+      got: strange[0].slice(0, 60),
     });
   }
   return found ? new Written(text, value) : value;
@@ -238,7 +287,7 @@ function fill(value: unknown, at: string, to: Filling): unknown {
 function fromEnv(argument: string, whole: string, at: string, { env, problems }: Filling): string {
   const split = argument.indexOf(':-');
   const name = split === -1 ? argument : argument.slice(0, split);
-  const value = env[name];
+  const value = Object.hasOwn(env, name) ? env[name] : undefined;
   if (value !== undefined && (value !== '' || split === -1)) return value;
   if (split !== -1) return argument.slice(split + 2);
   problems.push({

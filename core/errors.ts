@@ -122,7 +122,7 @@ export class GantryError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'GantryError';
     this.code = code;
-    this.kind = options.kind ?? CODES[code as ErrorCode] ?? 'bug';
+    this.kind = options.kind ?? (Object.hasOwn(CODES, code) ? CODES[code as ErrorCode] : 'bug');
     this.hint = options.hint;
     this.problems = options.problems;
     this.retryAfterMs = options.retryAfterMs;
@@ -169,7 +169,7 @@ export function didYouMean(given: string, known: Iterable<string>): string {
   let least = Math.max(2, Math.floor(given.length / 3)) + 1;
   for (const name of known) {
     const distance = editDistance(given.toLowerCase(), name.toLowerCase(), least);
-    if (distance < least) [best, least] = [name, distance];
+    if (distance < least && distance < name.length) [best, least] = [name, distance];
   }
   return best === '' ? '' : `Did you mean '${best}'?`;
 }

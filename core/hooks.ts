@@ -75,12 +75,21 @@ function named({ name, fn, type }: Tap, hook: string): Tap['fn'] {
     isGantryError(thrown)
       ? thrown
       : new GantryError('TAP_FAILED', `${name} failed in hook '${hook}'`, { cause: thrown });
-  if (type === 'async') return fn;
+  if (type === 'async') {
+    return (...args) => {
+      const done = args.pop() as (error: unknown, ...results: unknown[]) => void;
+      try {
+        fn(...args, (error: unknown, ...results: unknown[]) => done(error ? blame(error) : error, ...results));
+      } catch (thrown) {
+        done(blame(thrown));
+      }
+    };
+  }
   return (...args) => {
     try {
       const result = fn(...args);
-      if (!(result instanceof Promise)) return result;
-      return result.catch((thrown: unknown) => {
+      if (!isPromise(result)) return result;
+      return Promise.resolve(result).catch((thrown: unknown) => {
         throw blame(thrown);
       });
     } catch (thrown) {
@@ -90,11 +99,18 @@ function named({ name, fn, type }: Tap, hook: string): Tap['fn'] {
 }
 
 function observing({ name, fn }: Tap, hook: string, log: Logger): Tap['fn'] {
+  const tell = (error: unknown) => log.error({ plugin: name, hook, error }, 'a tap threw; the call goes on without it');
   return (...args) => {
     try {
-      fn(...args);
+      const result = fn(...args);
+      // Nobody waits for it: a rejection that nobody hears would end the process.
+      if (isPromise(result)) result.then(undefined, tell);
     } catch (error) {
-      log.error({ plugin: name, hook, error }, 'a tap threw; the call goes on without it');
+      tell(error);
     }
   };
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }

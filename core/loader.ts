@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -18,24 +19,32 @@ const pluginsDir = path.resolve(path.dirname(own), '../plugins');
  */
 export async function loadPlugin(use: string, from: string, known: readonly string[] = []): Promise<Plugin> {
   const isOurs = /^[a-z]+\.[a-z0-9-]+$/.test(use) && isPort(use.split('.')[0] as string);
-  let exports: { default?: unknown };
+  let exports: { default?: unknown } | null;
   try {
     exports = isOurs
-      ? await import(pathToFileURL(path.join(pluginsDir, use.replace('.', '-'), `index${extension}`)).href)
+      ? await import(pathToFileURL(ourFile(use)).href)
       : ((await load(use, from)) as { default?: unknown });
   } catch (cause) {
-    throw notFound(use, isOurs, from, known, cause as Error);
+    throw notFound(use, isOurs, from, known, cause);
   }
-  return checked(exports.default, use);
+  return checked(exports?.default, use);
 }
 
 /** Imports what an operator named: a path beside `from`, or a package as seen from there. */
 export async function load(specifier: string, from: string): Promise<unknown> {
-  if (/^\.{0,2}\//.test(specifier) || /^\.{1,2}$/.test(specifier)) {
+  if (isPath(specifier)) {
     const target = path.resolve(from, specifier);
     return loadFile(createRequire(path.join(from, 'x')).resolve(target));
   }
   return importPackage(specifier, from);
+}
+
+function isPath(specifier: string): boolean {
+  return /^(\.{0,2}\/|\.{1,2}$)/.test(specifier);
+}
+
+function ourFile(id: string): string {
+  return path.join(pluginsDir, id.replace('.', '-'), `index${extension}`);
 }
 
 /** From the config file's folder first, then from the working folder, then from our own. */
@@ -45,8 +54,7 @@ async function importPackage(specifier: string, from: string): Promise<unknown> 
     try {
       return await importFrom(base)(specifier);
     } catch (error) {
-      const { code, message } = error as { code?: string; message: string };
-      if (code !== 'ERR_MODULE_NOT_FOUND' || !message.includes(`'${specifier}'`)) throw error;
+      if (!isMissing(error, specifier)) throw error;
       failure ??= error;
     }
   }
@@ -61,10 +69,18 @@ function importFrom(base: string): (specifier: string) => Promise<unknown> {
   }) as (specifier: string) => Promise<unknown>;
 }
 
-function notFound(use: string, isOurs: boolean, from: string, known: readonly string[], cause: Error): GantryError {
-  const { code, message } = cause as Error & { code?: string };
-  const missing = /MODULE_NOT_FOUND|ENOENT/.test(code ?? '');
-  if (!missing) {
+/** Whether it is this module that is not there, and not one that it imports. */
+function isMissing(thrown: unknown, specifier: string): boolean {
+  const { code = '', message = '' } = (thrown ?? {}) as { code?: unknown; message?: unknown };
+  return (
+    String(code).endsWith('MODULE_NOT_FOUND') && String(message).split('\n', 1)[0]?.includes(`'${specifier}'`) === true
+  );
+}
+
+function notFound(use: string, isOurs: boolean, from: string, known: readonly string[], cause: unknown): GantryError {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  const wanted = isOurs ? ourFile(use) : isPath(use) ? path.resolve(from, use) : use;
+  if (!isMissing(cause, wanted)) {
     return new GantryError('PLUGIN_NOT_FOUND', `Plugin '${use}' failed while it was loaded: ${message}`, { cause });
   }
   const hint = isOurs
@@ -97,4 +113,12 @@ export function checked(value: unknown, use: string): Plugin {
               : null;
   if (wrong !== null) throw new GantryError('PLUGIN_MALFORMED', `Plugin '${use}' ${wrong}`);
   return plugin as Plugin;
+}
+
+/** The ids of the plugins that come with this package. */
+export function ownPlugins(): string[] {
+  return readdirSync(pluginsDir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name.includes('-'))
+    .map((entry) => entry.name.replace('-', '.'))
+    .sort();
 }

@@ -1,30 +1,46 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { TSchema } from 'typebox';
-import { Clean, Clone } from 'typebox/value';
+import { Check as fits } from 'typebox/value';
 import { didYouMean, GantryError, type Problem } from './errors.ts';
 
 /** Our own keywords: `secret` marks a config field, `content` a service that takes its body raw. */
 const VOCABULARY = ['secret', 'content', 'discriminator'];
 const STRICT = { strict: true, strictTypes: false, strictTuples: false, strictRequired: false } as const;
 
-function validator(options: ConstructorParameters<typeof Ajv>[0]): Ajv {
+function validator(options: Options): Ajv {
   const ajv = new Ajv({ ...STRICT, allowUnionTypes: true, useDefaults: true, ...options });
   ajv.addVocabulary(VOCABULARY);
   addFormats.default(ajv);
   return ajv;
 }
 
-const forConfig = validator({ allErrors: true, verbose: true });
-const forCalls = validator({ verbose: true });
+type Options = ConstructorParameters<typeof Ajv>[0];
+const forConfig: Options = { allErrors: true, verbose: true };
+const forCalls: Options = { verbose: true };
+/** Knows the grammar of schemas, which takes long to compile, and compiles nothing else. */
+const grammar = validator({});
+
+/** An ajv keeps what it compiled, and every `$id` in it, for ever: each schema has its own, to be forgotten with it. */
+function compile(schema: TSchema, options: Options): ValidateFunction {
+  if (!grammar.validateSchema(schema)) throw new Error(grammar.errorsText());
+  return validator({ ...options, meta: false, validateSchema: false }).compile(schema);
+}
 
 export type Check = (value: unknown) => readonly Problem[];
 
 const none: readonly Problem[] = Object.freeze([]);
 
 /** For what operators write: lists every problem, with dotted paths below `at`. Fills in defaults. */
-export function compileConfig(schema: TSchema): (value: unknown, at: string) => readonly Problem[] {
-  const validate = forConfig.compile(schema);
+export function compileConfig(schema: TSchema, of = 'a plugin'): (value: unknown, at: string) => readonly Problem[] {
+  let validate: ValidateFunction;
+  try {
+    validate = compile(schema, forConfig);
+  } catch (cause) {
+    throw new GantryError('PLUGIN_MALFORMED', `${of} has a schema that is not valid: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
   return (value, at) => (validate(value) ? none : problems(validate, (pointer) => at + dotted(pointer)));
 }
 
@@ -42,21 +58,108 @@ export function compileOutput(schema: TSchema, of: string): (value: unknown) => 
   const exact = compiled(closed(schema) as TSchema, of);
   const loose = compiled(schema, of);
   const defaults = hasDefaults(schema);
-  return (value) => {
-    if (!defaults && exact(value)) return value;
-    const copy = Clean(schema, Clone(value));
-    if (loose(copy)) return copy;
-    const wrong = problems(loose, (pointer) => pointer);
-    throw new GantryError('OUTPUT_INVALID', `${of} gave an output that is not what it declares`, {
-      cause: wrong,
-      hint: `Mend the service or its output schema: ${wrong.map((p) => `${p.path || '/'} ${p.message}`).join('; ')}`,
+  const refuse = (cause: unknown, why: string) =>
+    new GantryError('OUTPUT_INVALID', `${of} gave an output that is not what it declares`, {
+      cause,
+      hint: `Mend the service or its output schema: ${why}`,
     });
+  return (value) => {
+    let copy: unknown;
+    try {
+      if (!defaults && exact(value)) return value;
+      copy = pick(schema as Node, value, {});
+      if (loose(copy)) return copy;
+    } catch (thrown) {
+      // E.g. a getter that throws, or a circle where the schema is recursive.
+      throw refuse(thrown, (thrown as Error).message);
+    }
+    const wrong = problems(loose, (pointer) => pointer);
+    throw refuse(wrong, wrong.map((p) => `${p.path || '/'} ${p.message}`).join('; '));
   };
+}
+
+interface Node {
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, Node>>;
+  readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+  readonly allOf?: readonly Node[];
+  readonly items?: Node | readonly Node[];
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly patternProperties?: Readonly<Record<string, Node>>;
+  readonly additionalProperties?: boolean | Node;
+}
+
+/**
+ * A copy of what the schema names. It is made from the schema and not from the value, which may be a model with a
+ * database behind it, or hold itself; what the schema leaves open is the value's own.
+ */
+function pick(node: Node, value: unknown, outer: Readonly<Record<string, Node>>): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const defs = node.$defs === undefined ? outer : { ...outer, ...node.$defs };
+  const target = node.$ref === undefined ? undefined : defs[node.$ref.slice(node.$ref.lastIndexOf('/') + 1)];
+  if (target !== undefined) return pick(target, value, defs);
+  const branches = node.anyOf ?? node.oneOf;
+  if (branches !== undefined) return fullest(branches, value, defs);
+  if (node.allOf !== undefined) return node.allOf.map((part) => pick(part, value, defs)).reduce(united);
+  if (Array.isArray(value)) {
+    const { items } = node;
+    if (items === undefined) return value;
+    const each = Array.isArray(items) ? (i: number) => (items as Node[])[i] : () => items as Node;
+    return value.map((entry, i) => {
+      const own = each(i);
+      return own === undefined ? entry : pick(own, entry, defs);
+    });
+  }
+  return named(node, value as Record<string, unknown>, defs);
+}
+
+function named(node: Node, value: Record<string, unknown>, defs: Readonly<Record<string, Node>>): unknown {
+  const { properties = {}, patternProperties = {}, additionalProperties: rest } = node;
+  if (node.properties === undefined && node.patternProperties === undefined && typeof rest !== 'object') return value;
+  const patterns = Object.entries(patternProperties).map(([name, own]) => [new RegExp(name, 'u'), own] as const);
+  const entries: [string, unknown][] = [];
+  for (const [key, own] of Object.entries(properties)) {
+    const inherited = !Object.hasOwn(value, key) && key in Object.prototype;
+    if (!inherited && value[key] !== undefined) entries.push([key, pick(own, value[key], defs)]);
+  }
+  if (patterns.length > 0 || rest === true || typeof rest === 'object') {
+    for (const [key, entry] of Object.entries(value)) {
+      if (Object.hasOwn(properties, key)) continue;
+      const own = patterns.find(([name]) => name.test(key))?.[1] ?? rest;
+      if (own === true) entries.push([key, entry]);
+      else if (typeof own === 'object') entries.push([key, pick(own, entry, defs)]);
+    }
+  }
+  return Object.fromEntries(entries);
+}
+
+/** What fits a branch, and of several the one that keeps the most. */
+function fullest(branches: readonly Node[], value: object, defs: Readonly<Record<string, Node>>): unknown {
+  let best: object | null = null;
+  for (const branch of branches) {
+    const made = pick(branch, value, defs) as object;
+    if (!fits(defs as Record<string, TSchema>, branch as TSchema, made)) continue;
+    if (best === null || Object.keys(made).length > Object.keys(best).length) best = made;
+  }
+  return best ?? value;
+}
+
+/** What two parts of an intersection each took. */
+function united(one: unknown, other: unknown): unknown {
+  if (!isRecord(one) || !isRecord(other)) return other;
+  const both: Record<string, unknown> = { ...one };
+  for (const [key, entry] of Object.entries(other)) both[key] = key in one ? united(one[key], entry) : entry;
+  return both;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function compiled(schema: TSchema, of: string): ValidateFunction {
   try {
-    return forCalls.compile(schema);
+    return compile(schema, forCalls);
   } catch (cause) {
     throw new GantryError('SERVICE_INVALID', `${of} has a schema that is not valid: ${(cause as Error).message}`, {
       cause,
@@ -65,13 +168,21 @@ function compiled(schema: TSchema, of: string): ValidateFunction {
   }
 }
 
+/** Keywords that hold data, or a schema that must not be narrowed; and those that hold schemas under free names. */
+const DATA: ReadonlySet<string> = new Set(['const', 'enum', 'default', 'examples', 'not', 'if']);
+const NAMED: ReadonlySet<string> = new Set(['properties', 'patternProperties', '$defs', 'definitions']);
+
+function mapped(map: object, change: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(map).map(([name, value]) => [name, change(value)]));
+}
+
 /** The same schema with every object closed that says nothing about further properties. */
 function closed(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(closed);
   if (typeof schema !== 'object' || schema === null) return schema;
   const copy: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(schema)) {
-    copy[key] = key === 'const' || key === 'enum' || key === 'default' || key === 'examples' ? value : closed(value);
+    copy[key] = DATA.has(key) ? value : NAMED.has(key) ? mapped(value as object, closed) : closed(value);
   }
   const object = schema as { type?: unknown; properties?: unknown };
   if (object.type === 'object' && object.properties !== undefined && !('additionalProperties' in schema)) {
@@ -83,8 +194,12 @@ function closed(schema: unknown): unknown {
 /** Whether checking may write into the value. */
 export function hasDefaults(schema: unknown): boolean {
   if (typeof schema !== 'object' || schema === null) return false;
-  if (!Array.isArray(schema) && 'default' in schema && typeof schema.default !== 'object') return true;
-  return Object.values(schema).some(hasDefaults);
+  if (Array.isArray(schema)) return schema.some(hasDefaults);
+  if ('default' in schema) return true;
+  return Object.entries(schema).some(([key, value]) => {
+    if (DATA.has(key)) return false;
+    return NAMED.has(key) ? Object.values(value as object).some(hasDefaults) : hasDefaults(value);
+  });
 }
 
 function problems(validate: ValidateFunction, locate: (pointer: string) => string): Problem[] {
@@ -100,14 +215,14 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
   const got = describe(data, parentSchema);
   switch (keyword) {
     case 'required':
-      return { path: locate(`${at}/${escape(params['missingProperty'])}`), message: 'is required', got: 'nothing' };
+      return { path: locate(`${at}/${pointed(params['missingProperty'])}`), message: 'is required', got: 'nothing' };
     case 'additionalProperties':
     case 'unevaluatedProperties': {
       const name = String(params['additionalProperty'] ?? params['unevaluatedProperty']);
       const known = Object.keys((parentSchema as { properties?: object } | undefined)?.properties ?? {});
       const hint = didYouMean(name, known) || (known.length > 0 ? `Known: ${known.join(', ')}.` : '');
       return {
-        path: locate(`${at}/${escape(name)}`),
+        path: locate(`${at}/${pointed(name)}`),
         message: 'is not known here',
         ...(known.length > 0 ? { expected: `one of ${known.join(', ')}` } : {}),
         got: name,
@@ -118,7 +233,7 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
       return wrong(`must be ${article(String(params['type']).replaceAll(',', ' or '))}`);
     case 'enum': {
       const allowed = (params['allowedValues'] as unknown[]).map(String);
-      return { ...wrong(`must be one of ${allowed.join(', ')}`), ...hinted(didYouMean(String(data), allowed)) };
+      return { ...wrong(`must be one of ${allowed.join(', ')}`), ...nearest(data, allowed) };
     }
     case 'const':
       return wrong(`must be ${JSON.stringify(params['allowedValue'])}`);
@@ -126,7 +241,7 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
     case 'oneOf': {
       const values = constants(parentSchema as { anyOf?: unknown[]; oneOf?: unknown[] });
       if (values === null) return wrong('fits none of the forms that are allowed here');
-      return { ...wrong(`must be one of ${values.join(', ')}`), ...hinted(didYouMean(String(data), values)) };
+      return { ...wrong(`must be one of ${values.join(', ')}`), ...nearest(data, values) };
     }
     default:
       return wrong(error.message ?? keyword);
@@ -137,7 +252,9 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
   }
 }
 
-function hinted(hint: string): { hint?: string } {
+/** Only for text: what a caller sends instead may be an object that cannot be made into text at all. */
+function nearest(given: unknown, allowed: readonly string[]): { hint?: string } {
+  const hint = typeof given === 'string' ? didYouMean(given, allowed) : '';
   return hint === '' ? {} : { hint };
 }
 
@@ -146,9 +263,18 @@ function constants(schema: { anyOf?: unknown[]; oneOf?: unknown[] }): string[] |
   return branches.every((b) => b.const !== undefined) ? branches.map((b) => String(b.const)) : null;
 }
 
+function isSecret(schema: unknown): boolean {
+  const {
+    secret,
+    anyOf = [],
+    allOf = [],
+  } = (schema ?? {}) as { secret?: boolean; anyOf?: unknown[]; allOf?: unknown[] };
+  return secret === true || anyOf.some(isSecret) || allOf.some(isSecret);
+}
+
 /** What was there, short enough for a line, and nothing of it where it is secret. */
 function describe(value: unknown, schema: unknown): string {
-  if ((schema as { secret?: boolean } | undefined)?.secret === true) return 'a secret';
+  if (isSecret(schema)) return 'a secret';
   if (typeof value === 'string') return value.length > 40 ? `a string of ${value.length}` : JSON.stringify(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (value === null || value === undefined) return String(value);
@@ -158,7 +284,7 @@ function describe(value: unknown, schema: unknown): string {
 function article(noun: string): string {
   return noun === 'null' ? noun : `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
 }
-function escape(key: unknown): string {
+function pointed(key: unknown): string {
   return String(key).replaceAll('~', '~0').replaceAll('/', '~1');
 }
 function dotted(pointer: string): string {

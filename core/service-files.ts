@@ -60,6 +60,7 @@ async function filesOf(folder: string): Promise<string[]> {
 
 /** `<folder>/orders/create.ts` under `services/shop` is `shop.orders.create`. */
 function nameOf(folder: string, file: string): string {
-  const inside = path.relative(folder, file).replace(/\.[^.]+$/, '');
-  return [path.basename(folder), ...(inside === '' ? [] : inside.split(path.sep))].join('.');
+  const bare = (name: string) => name.replace(/\.[^.]+$/, '');
+  if (file === folder) return bare(path.basename(file));
+  return [path.basename(folder), ...bare(path.relative(folder, file)).split(path.sep)].join('.');
 }

@@ -66,7 +66,7 @@ export interface Service {
 const BRAND = Symbol.for('gantry.service');
 
 /** Gives a service its types; returns it, branded, so that a folder of files knows a service when it sees one. */
-export function defineService<I extends TSchema, O extends TSchema, const E extends ErrorTable = {}>(
+export function defineService<I extends TSchema, O extends TSchema, const E extends ErrorTable = Record<never, never>>(
   definition: ServiceDefinition<I, O, E>,
 ): Service & { readonly '~io'?: { input: Static<I>; output: Static<O> } } {
   return Object.assign({}, definition, { [BRAND]: true }) as unknown as Service;

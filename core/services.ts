@@ -22,6 +22,7 @@ export interface Slot extends Contract {
   output: ((value: unknown) => unknown) | null;
   input: 'value' | 'bytes' | 'stream';
   verbs: readonly string[] | null;
+  example: unknown;
   timeoutMs: number | null;
   meter: Meter | null;
   /** Whether the check may write defaults into its input. */
@@ -64,6 +65,7 @@ export class Services implements Invoker {
       check: isAny(service.input) ? null : compileCheck(service.input, of),
       coerce: compileCoerce(service.input),
       output: isAny(service.output) || contentOf(service.output) !== 'value' ? null : compileOutput(service.output, of),
+      example: (service.input as { examples?: unknown[] }).examples?.[0],
       timeoutMs: service.timeoutMs ?? null,
       defaults: hasDefaults(service.input),
       meter: this.#parts.meter(name),
@@ -315,6 +317,7 @@ function vacant(name: string): Slot {
     output: null,
     input: 'value',
     verbs: null,
+    example: undefined,
     timeoutMs: null,
     meter: null,
     defaults: false,

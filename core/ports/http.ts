@@ -1,5 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex, Readable } from 'node:stream';
+import type { GantryError } from '../errors.ts';
 
 /** The one HTTP listener that REST, SOAP, WebSocket and the console share. */
 export interface HttpHost {
@@ -7,6 +8,8 @@ export interface HttpHost {
   route(route: HttpRoute): () => void;
   /** Takes over connections that ask for a protocol change on exactly this path. Returns the undo. */
   upgrade(path: string, handle: (req: IncomingMessage, socket: Duplex, head: Buffer) => void): () => void;
+  /** An error as HTTP has it: its status and an RFC 9457 document. */
+  refuse(error: GantryError, cid: string): HttpReply;
   /** Who sent it; `X-Forwarded-*` counts only where the peer is a trusted proxy. */
   origin(req: IncomingMessage): HttpOrigin;
   /** Where it listens, e.g. `http://127.0.0.1:11223`; empty before start. */
@@ -14,15 +17,23 @@ export interface HttpHost {
 }
 
 export interface HttpRoute {
-  /** For messages: which channel or plugin this is. */
+  /** For messages and for the middleware's choice: which channel or plugin this is. */
   readonly owner: string;
+  /** Upper case. GET answers HEAD too. */
   readonly methods: readonly string[];
   /** `/orders/{id}` and, as the last segment only, `/files/{*rest}`. */
   readonly path: string;
-  /** Gets node's own objects and the decoded path parameters; answers by itself, and never throws or rejects. */
-  handle(req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>): void;
+  /** Gets node's own request and the decoded path parameters; the host sends the reply. Must not reject. */
+  handle(req: IncomingMessage, params: Readonly<Record<string, string>>): Promise<HttpReply>;
   /** Answers an OPTIONS request that asks about this route (CORS preflight); without it, OPTIONS gets `Allow`. */
-  preflight?(req: IncomingMessage, res: ServerResponse): void;
+  preflight?(req: IncomingMessage): HttpReply;
+}
+
+export interface HttpReply {
+  readonly status: number;
+  /** Lower-case names. The host adds content-length. */
+  readonly headers: Record<string, string | string[]>;
+  readonly body: string | Uint8Array | Readable | null;
 }
 
 export interface HttpOrigin {

@@ -31,7 +31,7 @@ export const PORTS: { readonly [P in Port]: PortRules } = {
   stats: { many: false, token: 'stats', stage: 0, methods: ['meter', 'snapshot'] },
   guard: { many: true, token: 'guards', stage: 1, methods: ['compile'] },
   feature: { many: true, token: 'features', stage: 1, methods: [] },
-  http: { many: false, token: 'http', stage: 2, methods: ['route', 'upgrade', 'origin', 'urls'] },
+  http: { many: false, token: 'http', stage: 2, methods: ['route', 'upgrade', 'refuse', 'origin', 'urls'] },
   transport: { many: true, token: 'transports', stage: 2, methods: [] },
 };
 

@@ -16,8 +16,16 @@ export interface Transport {
   readonly options?: TSchema;
   /** Opens an outgoing connection. Resolves once it can send; rejects with OUTGOING_UNAVAILABLE to be tried again. */
   connect?(name: string, options: Readonly<Record<string, unknown>>, events: ConnectionEvents): Promise<Connection>;
-  /** Where a caller finds it, for the start message: one line each. */
-  endpoints?(): readonly string[];
+  /** Where callers find its channels, for the start message. */
+  endpoints?(): readonly Endpoint[];
+}
+
+export interface Endpoint {
+  readonly channel: string;
+  /** E.g. `POST http://127.0.0.1:11223/demo/hello`. */
+  readonly address: string;
+  /** A command that calls it, where the service has an example of its input. */
+  readonly example?: string;
 }
 
 /** A bound address. The transport calls `run`, and that is all that it must know. */
@@ -43,6 +51,8 @@ export interface Contract {
   readonly input: 'value' | 'bytes' | 'stream';
   /** HTTP methods or a transport's own verbs, lower case, for a service with a handler for each; else null. */
   readonly verbs: readonly string[] | null;
+  /** The first of the input schema's `examples`. */
+  readonly example: unknown;
   /** Turns strings into the types that the input schema declares; leaves alone what does not fit. */
   coerce(value: unknown): unknown;
 }

@@ -1,0 +1,201 @@
+#!/usr/bin/env node
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Config, explain, readConfig, refuse } from './config.ts';
+import { configSchema } from './config-schema.ts';
+import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
+import { Kernel } from './kernel.ts';
+import { loadPlugin, ownPlugins } from './loader.ts';
+import { Logs } from './log.ts';
+import type { Loaded } from './plugin.ts';
+import { readServices } from './service-files.ts';
+
+/** The package: the folder above `core`, or above `dist/core`. */
+const here = path.dirname(fileURLToPath(import.meta.url));
+const home = path.resolve(here, path.basename(path.dirname(here)) === 'dist' ? '../..' : '..');
+const { version } = JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as { version: string };
+
+const USAGE = `Usage: gantry <command> [--config FILE]
+
+  start    run the process that the config file describes (the default)
+  check    tell everything that is wrong with the config; no network is touched
+  schema   print the JSON schema of config files; --out FILE writes it
+
+  --config FILE   default: config/default.yaml of this package
+`;
+
+type Command = (options: Options) => Promise<void>;
+interface Options {
+  readonly config: string;
+  readonly out?: string;
+}
+const COMMANDS: Readonly<Record<string, Command>> = { start, check, schema };
+
+main().catch(exitWith);
+
+async function main(): Promise<void> {
+  const { values, positionals } = parsed();
+  const [name = 'start'] = positionals;
+  if (values.help === true) return say(USAGE);
+  if (values.version === true) return say(`${version}\n`);
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined || positionals.length > 1) {
+    const what = command === undefined ? `There is no command '${name}'.` : `'${positionals[1]}' is one word too many.`;
+    throw new GantryError('CONFIG_INVALID', what, {
+      hint: `${didYouMean(name, Object.keys(COMMANDS))}\n\n${USAGE}`.trim(),
+    });
+  }
+  const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
+  await command({ config, ...(values.out === undefined ? {} : { out: values.out }) });
+}
+
+function parsed() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        config: { type: 'string', short: 'c' },
+        out: { type: 'string' },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean', short: 'v' },
+      },
+    });
+  } catch (thrown) {
+    throw new GantryError('CONFIG_INVALID', (thrown as Error).message.split('. ')[0] as string, { hint: USAGE });
+  }
+}
+
+async function start({ config: file }: Options): Promise<void> {
+  process.setSourceMapsEnabled(true);
+  const { config, dir } = readConfig(file);
+  const logs = new Logs({ level: config.log.level, levels: config.log.levels, server: config.name });
+  const kernel = await wired(config, dir, logs);
+  onSignals(kernel, logs);
+  makeData(path.resolve(dir, config.data));
+  kernel.deployFiles(await readServices(config.services.map((folder) => path.resolve(dir, folder))));
+  await kernel.start(config);
+  greet(kernel, config);
+}
+
+async function check({ config: file }: Options): Promise<void> {
+  const { config, dir } = readConfig(file);
+  const kernel = await wired(config, dir, new Logs({ level: 'silent' }));
+  const files = await readServices(config.services.map((folder) => path.resolve(dir, folder)));
+  const refused = kernel.deployFiles(files);
+  const problems: Problem[] = refused.map(({ message }) => ({ path: 'services', message }));
+  refuse([...problems, ...kernel.check(config.channels, config.connections)]);
+  kernel.bind(config.channels, config.connections);
+  const { plugins, channels, connections } = config;
+  say(
+    `${file} is good: ${Object.keys(plugins).length} plugins, ${kernel.cradle.services.names().length} services, ` +
+      `${channels.length} channels, ${connections.length} connections. Nothing was started.\n`,
+  );
+}
+
+async function schema({ out }: Options): Promise<void> {
+  const text = `${JSON.stringify(await configSchema(), null, 2)}\n`;
+  if (out === undefined) say(text);
+  else writeFileSync(out, text);
+}
+
+/** Loads every plugin, then creates them; tells all that cannot be loaded at once. */
+async function wired(config: Config, dir: string, logs: Logs): Promise<Kernel> {
+  const known = ownPlugins();
+  const problems: Problem[] = [];
+  const entries = Object.entries(config.plugins).map(async ([id, block]): Promise<Loaded | null> => {
+    const { use = id, optional = false, ...own } = block as { use?: string; optional?: boolean };
+    try {
+      return { id, plugin: await loadPlugin(String(use), dir, known), config: own, optional: optional === true };
+    } catch (thrown) {
+      const { message, hint } = toGantryError(thrown);
+      problems.push({ path: `plugins.${id}`, message, plugin: id, ...(hint === undefined ? {} : { hint }) });
+      return null;
+    }
+  });
+  const loaded = (await Promise.all(entries)).filter((one) => one !== null);
+  refuse(problems);
+  const { name, startTimeoutMs, graceMs } = config;
+  return new Kernel({ logs, name, version, startTimeoutMs, graceMs, dir }).create(loaded);
+}
+
+/** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */
+function onSignals(kernel: Kernel, logs: Logs): void {
+  let stopping = false;
+  const stop = (signal: string) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    kernel.log.info({ signal, inHand: kernel.cradle.channels.inHand }, 'stopping; the same signal again stops at once');
+    kernel.stop().then(() => {
+      kernel.log.info({}, 'stopped');
+      process.exit(process.exitCode ?? 0);
+    }, exitWith);
+  };
+  process.on('SIGTERM', stop).on('SIGINT', stop);
+  const configured = logs.level();
+  process.on('SIGUSR2', () => {
+    logs.setLevel(logs.level() === 'debug' ? configured : 'debug');
+    kernel.log.info({ level: logs.level() }, 'the log level changed');
+  });
+  process.on('unhandledRejection', (error) => {
+    kernel.log.error({ error }, 'a promise was rejected and nobody looked; a service may lack an await');
+  });
+  process.on('uncaughtException', (error) => {
+    kernel.log.error({ error }, 'an error escaped; the process drains and exits');
+    process.exitCode = 1;
+    if (!stopping) stop('uncaughtException');
+  });
+}
+
+function makeData(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (cause) {
+    throw new GantryError(
+      'CONFIG_UNREADABLE',
+      `The data folder ${folder} cannot be made (${(cause as NodeJS.ErrnoException).code})`,
+      {
+        cause,
+        hint: 'Set GANTRY_DATA, or "data" in the config, to a folder that this process may write.',
+      },
+    );
+  }
+}
+
+/** For the person who started it; the log goes to stderr. */
+function greet(kernel: Kernel, { name, channels }: Config): void {
+  if (kernel.state !== 'ready') return;
+  const endpoints = [...kernel.cradle.transports.values()].flatMap((transport) => transport.endpoints?.() ?? []);
+  const shown = endpoints.slice(0, 20);
+  const width = Math.max(0, ...shown.map((e) => e.address.length));
+  const lines = shown.map((e) => `  ${e.address.padEnd(width)}  ${serviceOf(e.channel, channels)}`);
+  const more = endpoints.length > shown.length ? [`  ... and ${endpoints.length - shown.length} more`] : [];
+  const example = endpoints.find((e) => e.example !== undefined)?.example;
+  const hint = example === undefined ? [] : ['', 'Try it:', `  ${example}`];
+  say(['', `Gantry ${version}, server '${name}', is ready.`, '', ...lines, ...more, ...hint, '', ''].join('\n'));
+  kernel.log.info({ channels: endpoints.length, services: kernel.cradle.services.names().length }, 'ready');
+}
+
+function serviceOf(channel: string, channels: Config['channels']): string {
+  return channels.find((c) => c.name === channel)?.service ?? channel;
+}
+
+function say(text: string): void {
+  process.stdout.write(text);
+}
+
+/** One line where one line tells it; a list where there is more than one thing to mend. */
+function exitWith(thrown: unknown): void {
+  const error = isGantryError(thrown) ? thrown : null;
+  if (error === null) process.stderr.write(`gantry: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
+  else {
+    const problems = error.problems?.map((p) => `  ${explain(p).replaceAll('\n', '\n  ')}\n`).join('') ?? '';
+    const hint = error.hint === undefined ? '' : ` ${error.hint}`;
+    const end = /[.!?:]$/.test(error.message) || problems !== '' ? '' : '.';
+    process.stderr.write(
+      `gantry: ${error.message}${end}${hint}${problems === '' ? '' : `\n${problems}`}\n`.replace(/\n+$/, '\n'),
+    );
+  }
+  process.exit(1);
+}

@@ -1,0 +1,29 @@
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import { testTransport } from 'gantry/kit';
+import lines from './index.ts';
+
+testTransport({
+  plugin: lines,
+  config: { port: 0 },
+  address: (n) => ({ topic: `topic-${n}` }),
+  async connect(transport) {
+    const socket = connect((transport as unknown as { port(): number }).port(), '127.0.0.1');
+    const waiting = new Map<string, (reply: { outcome: string; body: string }) => void>();
+    createInterface({ input: socket }).on('line', (line) => {
+      const [id = '', outcome = '', ...body] = line.split('\t');
+      waiting.get(id)?.({ outcome, body: body.join('\t') });
+      waiting.delete(id);
+    });
+    let last = 0;
+    return {
+      send: (address, body) =>
+        new Promise((resolve) => {
+          const id = String(++last);
+          waiting.set(id, resolve);
+          socket.write(`${id}\t${String(address['topic'])}\t${body}\n`);
+        }),
+      close: async () => void socket.destroy(),
+    };
+  },
+});

@@ -1,0 +1,44 @@
+import { STATUS_CODES } from 'node:http';
+import { type ErrorKind, type GantryError, type HttpReply, toFault } from '../../core/api.ts';
+
+const STATUS: Readonly<Record<ErrorKind, number>> = {
+  invalid: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  missing: 404,
+  conflict: 409,
+  busy: 429,
+  timeout: 504,
+  unavailable: 503,
+  bug: 500,
+  setup: 500,
+};
+
+/** HTTP has finer words than the kinds for these. */
+const FINER: Readonly<Record<string, number>> = {
+  METHOD_UNSUPPORTED: 405,
+  REPLY_UNACCEPTABLE: 406,
+  INPUT_TOO_LARGE: 413,
+  MEDIA_UNSUPPORTED: 415,
+  OUTGOING_REJECTED: 502,
+  OUTGOING_MALFORMED: 502,
+};
+
+export function statusOf(error: GantryError): number {
+  return FINER[error.code] ?? STATUS[error.kind];
+}
+
+/** Problem details (RFC 9457): what the caller may know, the code, and the call's id to ask about. */
+export function problem(error: GantryError, cid: string, status = statusOf(error)): HttpReply {
+  const { code, message, errors } = toFault(error, cid);
+  const headers: Record<string, string> = {
+    'content-type': 'application/problem+json',
+    'x-correlation-id': cid,
+    'cache-control': 'no-store',
+  };
+  if (error.challenge !== undefined) headers['www-authenticate'] = error.challenge;
+  if (error.retryAfterMs !== undefined) headers['retry-after'] = String(Math.ceil(error.retryAfterMs / 1000));
+  const type = `urn:gantry:problem:${code.toLowerCase().replaceAll('_', '-')}`;
+  const body = { type, title: STATUS_CODES[status], status, detail: message, code, cid, ...(errors ? { errors } : {}) };
+  return { status, headers, body: JSON.stringify(body) };
+}

@@ -1,0 +1,15 @@
+/** The client's process: it gets a window of load by IPC, drives it, and answers with what it saw. */
+import { drive, type Load } from './load.ts';
+
+process.on('message', (load: Load) => {
+  const before = process.cpuUsage();
+  drive(load).then(
+    (loaded) => {
+      const { user, system } = process.cpuUsage(before);
+      process.send?.({ ...loaded, clientCpu: (user + system) / 1e6 / loaded.seconds });
+    },
+    (error: Error) => process.send?.({ failure: error.message }),
+  );
+});
+process.once('disconnect', () => process.exit());
+process.send?.('ready');

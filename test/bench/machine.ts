@@ -1,0 +1,33 @@
+import { execFileSync } from 'node:child_process';
+import { cpus, release, totalmem, type } from 'node:os';
+import { CLIENT_CPU, pinned, SERVER_CPU } from './child.ts';
+import { root } from './scripts.ts';
+
+/** Where and when this was measured: one line per fact. */
+export function describeMachine(): string[] {
+  const [cpu] = cpus();
+  return [
+    `date: ${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+    `commit: ${commit()}`,
+    `node: ${process.version}, V8 ${process.versions.v8}`,
+    `system: ${type()} ${release()}, ${process.arch}`,
+    `processor: ${cpu?.model.trim() ?? 'unknown'}, ${cpus().length} core(s)`,
+    `memory: ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
+    pinned
+      ? `placement: the measured server on core ${SERVER_CPU}, the client on core ${CLIENT_CPU} (taskset)`
+      : 'placement: left to the system (no taskset, or one core)',
+  ];
+}
+
+function commit(): string {
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', root, ...args], { stdio: 'pipe' })
+      .toString()
+      .trim();
+  try {
+    const changed = git('status', '--porcelain', '--', 'core', 'plugins', 'test/bench', 'package-lock.json') !== '';
+    return `${git('rev-parse', '--short', 'HEAD')}${changed ? ' with changes that are not committed' : ''}`;
+  } catch {
+    return 'unknown';
+  }
+}

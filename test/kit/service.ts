@@ -1,0 +1,2 @@
+export { Type } from 'typebox';
+export { defineService } from '../../core/service.ts';
