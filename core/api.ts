@@ -15,8 +15,8 @@ export {
 } from './call.ts';
 export { ChannelDefinition } from './channels.ts';
 export { type Coerce, compileCoerce } from './coerce.ts';
-export { ConnectionDefinition, type Outlet } from './connections.ts';
-export type { Cradle, ServerInfo } from './cradle.ts';
+export { ConnectionDefinition } from './connections.ts';
+export type { Cradle } from './cradle.ts';
 export { contentTypeOf } from './dispatch.ts';
 export {
   didYouMean,
@@ -45,9 +45,12 @@ export type {
   Contract,
   Endpoint,
   Outgoing,
+  Outlet,
+  Outlets,
   Transport,
   TransportSupports,
 } from './ports/transport.ts';
 export { backoffMs, pause } from './retry.ts';
 export { Secret, SecretText } from './secret.ts';
+export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type Service, Stream } from './service.ts';

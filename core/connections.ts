@@ -3,7 +3,7 @@ import type { Call } from './call.ts';
 import { didYouMean, GantryError, type Problem, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
-import type { Connection, Outgoing, Transport } from './ports/transport.ts';
+import type { Connection, Outgoing, Outlet, Outlets, Transport } from './ports/transport.ts';
 import { backoffMs, pause } from './retry.ts';
 import { compileConfig } from './schema.ts';
 import { wrapSecrets } from './secret.ts';
@@ -26,16 +26,6 @@ interface Parts {
   readonly transports: ReadonlyMap<string, Transport>;
 }
 
-/** What a service holds: stays the same object while the connection behind it comes and goes. */
-export interface Outlet {
-  readonly name: string;
-  readonly transport: string;
-  readonly up: boolean;
-  /** Rejects with OUTGOING_UNAVAILABLE while the connection is down. `call` lends its id, trace, signal and deadline. */
-  send<T = unknown>(message: Outgoing, call?: Call): Promise<T>;
-  ping(): Promise<void>;
-}
-
 interface Entry extends Outlet {
   readonly definition: ConnectionDefinition;
   live: Connection | null;
@@ -44,7 +34,7 @@ interface Entry extends Outlet {
 }
 
 /** Opens outgoing connections, keeps them open, and lends them to services by name. */
-export class Connections {
+export class Connections implements Outlets {
   readonly #parts: Parts;
   readonly #entries = new Map<string, Entry>();
   readonly #schemas = new Map<TSchema, ReturnType<typeof compileConfig>>();
@@ -93,7 +83,6 @@ export class Connections {
     return entry;
   }
 
-  /** Throws CONNECTION_NOT_FOUND, with the nearest name. */
   get(name: string): Outlet {
     const entry = this.#entries.get(name);
     if (entry !== undefined) return entry;

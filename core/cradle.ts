@@ -6,6 +6,7 @@ import type { Guard } from './ports/guard.ts';
 import type { HttpHost } from './ports/http.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Transport } from './ports/transport.ts';
+import type { ServerInfo } from './server.ts';
 import type { Services } from './services.ts';
 
 /** Every token that can be injected. Third parties add theirs by declaration merging. */
@@ -21,12 +22,4 @@ export interface Cradle {
   features: ReadonlyMap<string, object>;
   http: HttpHost;
   stats: Stats;
-}
-
-/** This process. */
-export interface ServerInfo {
-  readonly name: string;
-  readonly version: string;
-  readonly startedAt: Date;
-  readonly state: 'starting' | 'ready' | 'draining' | 'stopped';
 }

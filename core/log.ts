@@ -18,8 +18,12 @@ export interface Logger {
 
 /** Header and field names whose values never reach the log, wherever they stand. */
 const HIDDEN =
-  /^(authorization|proxy-authorization|cookie|set-cookie|x-api-key|api-?key|password|passwd|secret|token|access_?token|refresh_?token|client_?secret)$/i;
-const USERINFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^/\s:@]*:[^/\s@]*@/gi;
+  /(authorization|cookie|password|passwd|passphrase|secret|token|api[-_]?key|private[-_]?key|credentials?)$/i;
+/** A password may hold what it should not, '/' and '@', and a port is none. Bounded, so that no text takes long. */
+const USERINFO = /\b([a-z][a-z0-9+.-]{0,20}:\/\/)[^/\s:@]{0,300}(:(?!\d{1,5}([/?#\s]|$))[^\s"'<>]{0,300})?@/gi;
+/** Of one line: how many values are looked at, and how deep. */
+const MOST = 2000;
+const DEEPEST = 6;
 
 /** One logger for the process: JSON lines, a level for each plugin that can change while it runs. */
 export class Logs {
@@ -44,7 +48,7 @@ export class Logs {
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: {
           level: (label) => ({ level: label }),
-          log: (fields) => conceal(fields, 0) as Record<string, unknown>,
+          log: (fields) => shown(fields),
         },
         // What stands in the message itself: nobody should put a URL with a password there, but drivers do.
         hooks: {
@@ -57,14 +61,14 @@ export class Logs {
       },
       options.to ?? pino.destination({ dest: 2, sync: true }),
     );
-    this.root = this.#root;
+    this.root = follow(this.#root, {});
   }
 
   /** The logger of one plugin; every line carries its id. */
   for(plugin: string): Logger {
     const child = this.#root.child({ plugin }, { level: this.#levels.get(plugin) ?? this.#level });
     this.#children.set(plugin, [...(this.#children.get(plugin) ?? []), child]);
-    return child;
+    return follow(child, {});
   }
 
   /** Of one plugin, or of all that have none of their own. Takes effect at once. */
@@ -82,38 +86,78 @@ export class Logs {
   }
 }
 
-/** A copy fit for the log: secrets and credentials hidden, errors with their causes, bounded depth. */
-function conceal(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return plain(value);
-  if (typeof value !== 'object' || value === null) return value;
-  if (value instanceof Secret) return '***';
-  if (value instanceof Error) return describe(value, depth);
-  if (value instanceof Date) return value;
-  if (ArrayBuffer.isView(value)) return `(${value.byteLength} bytes)`;
-  if (depth > 6) return '(deeper)';
-  if (Array.isArray(value)) {
-    const shown = value.slice(0, 100).map((entry) => conceal(entry, depth + 1));
-    return value.length > 100 ? [...shown, `(${value.length - 100} more)`] : shown;
-  }
-  if (value instanceof Map) return conceal(Object.fromEntries(value), depth);
-  if (value instanceof Set) return conceal([...value], depth);
-  const copy: Record<string, unknown> = {};
-  for (const [key, entry] of Object.entries(value)) copy[key] = HIDDEN.test(key) ? '***' : conceal(entry, depth + 1);
-  return copy;
+/** A logger below one of pino's. Its fields are written with each line, so that it takes the level that rules then. */
+function follow(pino: Pino, own: object): Logger {
+  return {
+    error: (fields, message) => pino.error({ ...own, ...named(fields) }, message),
+    warn: (fields, message) => pino.warn({ ...own, ...named(fields) }, message),
+    info: (fields, message) => pino.info({ ...own, ...named(fields) }, message),
+    debug: (fields, message) => pino.debug({ ...own, ...named(fields) }, message),
+    child: (fields) => follow(pino, { ...own, ...fields }),
+    isLevelEnabled: (level) => pino.isLevelEnabled(level),
+  };
 }
 
-function describe(error: Error, depth: number): object {
-  const { name, message, stack, cause } = error;
-  const code = (error as { code?: unknown }).code;
-  return {
-    type: name,
-    message: plain(message),
-    ...(code === undefined ? {} : { code }),
-    ...(isGantryError(error) && error.hint !== undefined ? { hint: plain(error.hint) } : {}),
-    ...(isGantryError(error) && error.problems !== undefined ? { problems: conceal(error.problems, depth + 1) } : {}),
-    stack: stack === undefined ? undefined : plain(stack),
-    ...(cause === undefined || depth > 6 ? {} : { cause: conceal(cause, depth + 1) }),
-  };
+/** An error that stands where fields should. */
+function named(fields: object): object {
+  return fields instanceof Error ? { error: fields } : fields;
+}
+
+/** A copy fit for the log: secrets and credentials hidden, errors with their causes, bounded. Never throws. */
+function shown(fields: object): Record<string, unknown> {
+  try {
+    return new Concealer().conceal(fields, 0) as Record<string, unknown>;
+  } catch (error) {
+    return { unloggable: String((error as Error)?.message) };
+  }
+}
+
+class Concealer {
+  #left = MOST;
+
+  conceal(value: unknown, depth: number): unknown {
+    if (typeof value === 'string') return plain(value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (value instanceof Secret) return '***';
+    if (--this.#left < 0) return '(more)';
+    if (value instanceof Error) return this.#describe(value, depth);
+    if (value instanceof Date) return value;
+    if (ArrayBuffer.isView(value)) return `(${value.byteLength} bytes)`;
+    if (depth > DEEPEST) return '(deeper)';
+    if (Array.isArray(value)) {
+      const some = value.slice(0, 100).map((entry) => this.conceal(entry, depth + 1));
+      return value.length > 100 ? [...some, `(${value.length - 100} more)`] : some;
+    }
+    if (value instanceof Map)
+      return this.#entries(
+        [...value].map(([key, entry]) => [String(key), entry]),
+        depth,
+      );
+    if (value instanceof Set) return this.conceal([...value], depth);
+    return this.#entries(Object.entries(value), depth);
+  }
+
+  #entries(entries: readonly [string, unknown][], depth: number): object {
+    const some = entries.slice(0, MOST);
+    return Object.fromEntries(
+      some.map(([key, entry]) => [plain(key), HIDDEN.test(key) ? '***' : this.conceal(entry, depth + 1)]),
+    );
+  }
+
+  #describe(error: Error, depth: number): object {
+    const { name, message, stack, cause } = error;
+    const code = (error as { code?: unknown }).code;
+    const ours = isGantryError(error) ? error : undefined;
+    return {
+      type: name,
+      message: plain(String(message)),
+      ...(code === undefined ? {} : { code }),
+      ...(ours?.hint === undefined ? {} : { hint: plain(ours.hint) }),
+      ...(ours?.problems === undefined ? {} : { problems: this.conceal(ours.problems, depth + 1) }),
+      stack: stack === undefined ? undefined : plain(String(stack)),
+      ...(cause === undefined || depth > DEEPEST ? {} : { cause: this.conceal(cause, depth + 1) }),
+    };
+  }
 }
 
 function plain(text: string): string {

@@ -1,3 +1,4 @@
+import { type Dirent, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { GantryError } from './errors.ts';
@@ -46,7 +47,7 @@ async function filesOf(folder: string): Promise<string[]> {
   }
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((e) => e.isFile() && /\.(ts|mts|js|mjs)$/.test(e.name) && !/\.(test|d)\.m?[tj]s$/.test(e.name))
+    .filter((e) => /\.(ts|mts|js|mjs)$/.test(e.name) && !/\.(test|d)\.m?[tj]s$/.test(e.name) && isFile(e))
     .map((e) => path.join(e.parentPath, e.name))
     .filter(
       (file) =>
@@ -56,6 +57,13 @@ async function filesOf(folder: string): Promise<string[]> {
           .some((part) => /^[_.]|^node_modules$/.test(part)),
     )
     .sort();
+}
+
+/** A link counts as what it leads to: a Kubernetes ConfigMap mounts its files so. */
+function isFile(entry: Dirent): boolean {
+  if (!entry.isSymbolicLink()) return entry.isFile();
+  const target = statSync(path.join(entry.parentPath, entry.name), { throwIfNoEntry: false });
+  return target?.isFile() === true;
 }
 
 /** `<folder>/orders/create.ts` under `services/shop` is `shop.orders.create`. */

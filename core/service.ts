@@ -2,12 +2,11 @@ import type { Readable } from 'node:stream';
 import type { Static, TSchema } from 'typebox';
 import { Type } from 'typebox';
 import type { Call } from './call.ts';
-import type { Connections } from './connections.ts';
-import type { ServerInfo } from './cradle.ts';
 import { type ErrorKind, type ErrorOptions, GantryError } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Stats } from './ports/stats.ts';
-import type { Services } from './services.ts';
+import type { Outlets } from './ports/transport.ts';
+import type { ServerInfo } from './server.ts';
 
 export type Handler<I = unknown, O = unknown> = (input: I, call: Call) => O | Promise<O>;
 
@@ -20,15 +19,22 @@ export type Raise<E extends ErrorTable> = {
   readonly [C in keyof E]: (message: string, options?: Omit<ErrorOptions, 'kind'>) => GantryError;
 };
 
+/** The deployed services, as services see them. */
+export interface ServiceNames {
+  has(name: string): boolean;
+  /** In alphabetical order. */
+  names(): readonly string[];
+}
+
 /** What `create` is given. */
 export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly log: Logger;
   /** Outgoing connections: `connections.get('crm').send(...)`. */
-  readonly connections: Connections;
+  readonly connections: Outlets;
   /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
   readonly errors: Raise<E>;
   readonly server: ServerInfo;
-  readonly services: Services;
+  readonly services: ServiceNames;
   /** Null where no stats plugin is loaded. */
   readonly stats: Stats | null;
 }

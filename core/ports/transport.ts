@@ -66,6 +66,24 @@ export interface Connection {
   close(): Promise<void>;
 }
 
+/** What a service holds: stays the same object while the connection behind it comes and goes. */
+export interface Outlet {
+  readonly name: string;
+  readonly transport: string;
+  readonly up: boolean;
+  /** Rejects with OUTGOING_UNAVAILABLE while the connection is down. `call` lends its id, trace, signal and deadline. */
+  send<T = unknown>(message: Outgoing, call?: Call): Promise<T>;
+  ping(): Promise<void>;
+}
+
+/** The outgoing connections, as services see them. */
+export interface Outlets {
+  /** Throws CONNECTION_NOT_FOUND, with the nearest name. */
+  get(name: string): Outlet;
+  find(name: string): Outlet | null;
+  list(): readonly Outlet[];
+}
+
 /** One message to another system. What `to` and `headers` mean is the transport's; `body` is a value to encode. */
 export interface Outgoing {
   readonly to?: Readonly<Record<string, unknown>>;
