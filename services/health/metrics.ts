@@ -40,38 +40,28 @@ export default defineService({
   },
 });
 
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [suffix: string, labels: Labels, value: number];
+type Kind = 'counter' | 'gauge' | 'histogram';
 
-/** One metric: what it is, and its samples. Without samples it is left out. */
-function family(name: string, type: 'counter' | 'gauge' | 'histogram', help: string, samples: Sample[]): string {
-  if (samples.length === 0) return '';
-  const lines = samples.map(([suffix, labels, value]) => `${name}${suffix}${labelled(labels)} ${number(value)}\n`);
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+/** One metric: what it is, and a line for each sample. Without samples it is left out. */
+function family(name: string, type: Kind, help: string, samples: readonly string[]): string {
+  return samples.length === 0 ? '' : `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${samples.join('')}`;
 }
 
-function single(name: string, type: 'counter' | 'gauge', help: string, value: number): string {
-  return family(name, type, help, [['', {}, value]]);
+/** A metric with one sample and no labels. */
+function single(name: string, type: Kind, help: string, value: number): string {
+  return family(name, type, help, [`${name} ${value}\n`]);
 }
 
-function labelled(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
-}
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
 
-const ESCAPES: Labels = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
-function escaped(value: string): string {
-  return value.replace(/[\\"\n]/g, (character) => ESCAPES[character] as string);
-}
-
-function number(value: number): string {
-  if (Number.isFinite(value) || Number.isNaN(value)) return String(value);
-  return value > 0 ? '+Inf' : '-Inf';
+/** A label; its value may be any text. */
+function label(name: string, value: string): string {
+  return `${name}="${value.replace(/[\\"\n]/g, (character) => ESCAPES[character] as string)}"`;
 }
 
 function aboutServer({ name, version }: ServerInfo): string[] {
-  const labels = { server: name, version, node: process.versions.node };
-  return [family('gantry_info', 'gauge', 'What runs here; always 1.', [['', labels, 1]])];
+  const labels = [label('server', name), label('version', version), label('node', process.versions.node)].join(',');
+  return [family('gantry_info', 'gauge', 'What runs here; always 1.', [`gantry_info{${labels}} 1\n`])];
 }
 
 function aboutProcess(): string[] {
@@ -105,47 +95,53 @@ function eventLoopLag(): () => string[] {
 }
 
 function aboutConnections(all: readonly Outlet[]): string[] {
-  const samples = all.map(({ name, transport, up }): Sample => ['', { connection: name, transport }, up ? 1 : 0]);
-  return [family('gantry_connections_up', 'gauge', 'Outgoing connections: 1 up, 0 down.', samples)];
+  const name = 'gantry_connections_up';
+  const samples = all.map(
+    (one) => `${name}{${label('connection', one.name)},${label('transport', one.transport)}} ${one.up ? 1 : 0}\n`,
+  );
+  return [family(name, 'gauge', 'Outgoing connections: 1 up, 0 down.', samples)];
 }
 
 function aboutServices(all: readonly ServiceStats[]): string[] {
-  const each = (value: (s: ServiceStats) => number) => all.map((s): Sample => ['', { service: s.service }, value(s)]);
+  const labels = all.map((one) => label('service', one.service));
+  const each = (name: string, help: string, value: (one: ServiceStats) => number) =>
+    family(
+      name,
+      'counter',
+      help,
+      all.map((one, i) => `${name}{${labels[i]}} ${value(one)}\n`),
+    );
+  const duration = 'gantry_service_duration_seconds';
   return [
+    each('gantry_service_calls_total', 'Calls of a service, failed ones too.', (one) => one.calls),
+    each('gantry_service_failures_total', 'Calls of a service that failed.', (one) => one.failures),
     family(
-      'gantry_service_calls_total',
-      'counter',
-      'Calls of a service, failed ones too.',
-      each((s) => s.calls),
+      duration,
+      'histogram',
+      'How long calls of a service took.',
+      all.map((one, i) => durations(duration, labels[i] as string, one)),
     ),
-    family(
-      'gantry_service_failures_total',
-      'counter',
-      'Calls of a service that failed.',
-      each((s) => s.failures),
-    ),
-    family('gantry_service_duration_seconds', 'histogram', 'How long calls of a service took.', all.flatMap(durations)),
   ];
 }
 
-function durations({ service, calls, sumMs, latency }: ServiceStats): Sample[] {
-  return [
-    ...cumulative(latency).map(([le, count]): Sample => ['_bucket', { service, le }, count]),
-    ['_bucket', { service, le: '+Inf' }, calls],
-    ['_sum', { service }, sumMs / 1000],
-    ['_count', { service }, calls],
-  ];
+function durations(name: string, service: string, { calls, sumMs, latency }: ServiceStats): string {
+  const buckets = cumulative(latency).map(([le, count]) => `${name}_bucket{${service},le="${le}"} ${count}\n`);
+  return `${buckets.join('')}${name}_bucket{${service},le="+Inf"} ${calls}
+${name}_sum{${service}} ${sumMs / 1000}
+${name}_count{${service}} ${calls}
+`;
 }
 
 /** Few bounds in seconds, and how many calls took no longer. Exact, since they are bounds of the histogram itself. */
-function cumulative({ boundsMs, counts }: Histogram): [le: string, count: number][] {
-  const told: [string, number][] = [];
+function cumulative({ boundsMs, counts }: Histogram): [seconds: number, count: number][] {
+  const told: [number, number][] = [];
   let wanted = 0;
   let count = 0;
-  for (const [i, bound] of boundsMs.entries()) {
+  for (let i = 0; i < boundsMs.length - 1 && wanted < WANTED_MS.length; i++) {
+    const bound = boundsMs[i] as number;
     count += counts[i] as number;
-    if (bound < (WANTED_MS[wanted] ?? Number.POSITIVE_INFINITY) || bound === Number.POSITIVE_INFINITY) continue;
-    told.push([String(bound / 1000), count]);
+    if (bound < (WANTED_MS[wanted] as number)) continue;
+    told.push([bound / 1000, count]);
     while ((WANTED_MS[wanted] ?? Number.POSITIVE_INFINITY) <= bound) wanted++;
   }
   return told;

@@ -1,6 +1,6 @@
 /** The contract kit of the guard port: every promise of core/ports/guard.ts. */
 import { expect } from 'chai';
-import { Type } from 'typebox';
+import { Type } from '../../core/api.ts';
 import { Call, type Identity, type Reply } from '../../core/call.ts';
 import { type GantryError, isGantryError, toFault } from '../../core/errors.ts';
 import { Kernel } from '../../core/kernel.ts';

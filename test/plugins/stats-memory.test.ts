@@ -86,6 +86,11 @@ describe(ID, () => {
       expect(histogram([3, 9]).quantile(7)).to.equal(9);
     });
 
+    it('go no further than they must: half of two calls is the shorter one', () => {
+      expect(histogram([1, 1000]).quantile(0.5)).to.equal(1);
+      expect(histogram([1, 1000]).quantile(0.51)).to.be.within(970, 1000);
+    });
+
     it('spread the calls of one bucket evenly over it', () => {
       const counts = new Array<number>(BUCKETS).fill(0);
       counts[bucketOf(33)] = 100;
