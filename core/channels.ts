@@ -64,6 +64,11 @@ export class Channels {
 
   /** What is wrong with a definition; nothing is bound. `at` is its place in the config. */
   check(definition: ChannelDefinition, at = `channel '${definition.name}'`): readonly Problem[] {
+    return this.#problems(structuredClone(definition), at);
+  }
+
+  /** The same, and fills in what the schemas of transport and guard have defaults for. */
+  #problems(definition: ChannelDefinition, at: string): readonly Problem[] {
     const { codecs, guards, transports, services } = this.#parts;
     const transport = transports.get(definition.transport);
     const problems: Problem[] = [];
@@ -87,7 +92,8 @@ export class Channels {
     } else {
       problems.push(...this.#schema(transport.address)(definition.address, `${at}.address`));
       if (transport.settings !== undefined) {
-        problems.push(...this.#schema(transport.settings)(definition.settings ?? {}, `${at}.settings`));
+        definition.settings ??= {};
+        problems.push(...this.#schema(transport.settings)(definition.settings, `${at}.settings`));
       } else if (Object.keys(definition.settings ?? {}).length > 0) {
         problems.push({
           path: `${at}.settings`,
@@ -105,6 +111,7 @@ export class Channels {
       const guard = guards.get(name);
       if (guard === undefined) unknown('security.guard', name, [...guards.keys()], plugin('guard', name));
       else problems.push(...this.#schema(guard.definition)(rest, `${at}.security`));
+      definition.security = { guard: name, ...rest };
     }
     if (!services.has(definition.service)) {
       unknown('service', definition.service, services.names(), 'Deploy it, or add its folder to "services".');
@@ -114,14 +121,14 @@ export class Channels {
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
   bind(given: ChannelDefinition): Channel {
-    // A copy: checking fills in what the transport's schemas have defaults for.
-    const definition = { settings: {}, ...structuredClone(given) };
+    const definition = structuredClone(given);
     const { hooks, services, codecs, guards, transports } = this.#parts;
     if (this.#bound.has(definition.name)) {
       throw new GantryError('CHANNEL_DUPLICATE', `A channel '${definition.name}' is bound already`);
     }
     // A vacant service is let through: the channel answers 'unavailable' until it is deployed.
-    const problems = this.check(definition).filter((p) => !p.path.endsWith('.service'));
+    const at = `channel '${given.name}'`;
+    const problems = this.#problems(definition, at).filter((p) => p.path !== `${at}.service`);
     if (problems.length > 0) {
       throw new GantryError('CHANNEL_INVALID', `Channel '${definition.name}' is not valid: ${told(problems)}`, {
         problems,
@@ -148,7 +155,7 @@ export class Channels {
     const channel: Channel = {
       name: definition.name,
       address: definition.address,
-      settings: definition.settings,
+      settings: definition.settings ?? {},
       codec,
       codecs: negotiable(definition, codec, codecs),
       contract: slot as Contract,

@@ -42,9 +42,24 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
   call.deadlineAt = startedAt + limit;
   call.invoker = line.invoker;
   traffic.inHand++;
-  let reply: Reply;
+  let reply: Reply | undefined;
   try {
-    reply = await run(line, call);
+    if (traffic.closed !== null) throw traffic.closed;
+    if (line.received !== null) line.received.call(call);
+    if (line.guard !== null) {
+      const identity = line.guard(call);
+      call.identity = identity instanceof Promise ? await identity : identity;
+    }
+    if (line.before !== null) reply = await line.before.promise(call);
+    if (reply === undefined) {
+      const read = input(line, call);
+      call.input = read instanceof Promise ? await read : read;
+      checkInput(slot, call.input);
+      let output = slot.handle(call.input, call);
+      if (output instanceof Promise) output = await within(output, call, slot.name);
+      if (line.after !== null) output = await line.after.promise(output, call);
+      reply = answer(slot, call, call.encoder ?? line.codec, output);
+    }
   } catch (thrown) {
     reply = refuse(line, call, toGantryError(thrown));
   }
@@ -55,31 +70,13 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
   return reply;
 }
 
-async function run(line: Line, call: Call): Promise<Reply> {
-  const { slot, codec } = line;
-  if (line.traffic.closed !== null) throw line.traffic.closed;
-  if (line.received !== null) line.received.call(call);
-  if (line.guard !== null) {
-    const identity = line.guard(call);
-    call.identity = identity instanceof Promise ? await identity : identity;
-  }
-  if (line.before !== null) {
-    const early = await line.before.promise(call);
-    if (early !== undefined) return early;
-  }
-  const message = call.message;
-  if (message.read !== undefined) {
-    const read = message.read(call);
-    call.input = read instanceof Promise ? await read : read;
-  } else if (message.body !== undefined && message.body !== null) {
-    const value = codec.decode(message.body);
-    call.input = codec.typed ? value : slot.coerce(value);
-  }
-  checkInput(slot, call.input);
-  let output = slot.handle(call.input, call);
-  if (output instanceof Promise) output = await within(output, call, slot.name);
-  if (line.after !== null) output = await line.after.promise(output, call);
-  return answer(slot, call, call.encoder ?? codec, output);
+/** The content as a value: as the transport reads it, or by the channel's codec. */
+function input({ codec, slot }: Line, call: Call): unknown {
+  const { message } = call;
+  if (message.read !== undefined) return message.read(call);
+  if (message.body === undefined || message.body === null) return undefined;
+  const value = codec.decode(message.body);
+  return codec.typed ? value : slot.coerce(value);
 }
 
 function answer(slot: Slot, call: Call, codec: Codec, output: unknown): Reply {

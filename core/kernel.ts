@@ -114,7 +114,7 @@ export class Kernel {
   check(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[]): Problem[] {
     const { channels: bound, connections: open } = this.cradle;
     return [
-      ...channels.flatMap((c, i) => bound.check(this.#channel(c), `channels[${i}] (${c.name})`)),
+      ...channels.flatMap((c, i) => bound.check(this.#channel(c), placeOf(c, i))),
       ...connections.flatMap((c, i) => open.check(this.#connection(c), `connections[${i}] (${c.name})`)),
       ...twice('channels', channels),
       ...twice('connections', connections),
@@ -125,7 +125,8 @@ export class Kernel {
   bind(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[] = []): this {
     const problems = this.check(channels, connections);
     // Where a file was refused, its service may be what a channel names: that channel answers 'unavailable'.
-    const missing = problems.filter((p) => p.path.endsWith('.service'));
+    const places = new Set(channels.map((c, i) => `${placeOf(c, i)}.service`));
+    const missing = problems.filter((p) => places.has(p.path));
     refuse(this.#refused > 0 ? problems.filter((p) => !missing.includes(p)) : problems);
     for (const { path, message } of missing) this.log.warn({ path }, `a channel ${message}; it answers 'unavailable'`);
     const failures: Problem[] = [];
@@ -135,7 +136,7 @@ export class Kernel {
         this.cradle.channels.bind(this.#channel(definition));
       } catch (thrown) {
         const { message, hint, problems: list } = toGantryError(thrown);
-        const here = { path: `channels[${i}] (${definition.name})`, message, ...(hint === undefined ? {} : { hint }) };
+        const here = { path: placeOf(definition, i), message, ...(hint === undefined ? {} : { hint }) };
         failures.push(...(list ?? [here]));
         if (!isGantryError(thrown)) throw thrown;
       }
@@ -346,6 +347,11 @@ export class Kernel {
 function checkBlock({ id, plugin, config }: { id: string; plugin: Loaded['plugin']; config: object }): Problem[] {
   const problems = compileConfig(plugin.config)(config, `plugins.${id}`);
   return problems.map((p) => ({ ...p, plugin: plugin.id }));
+}
+
+/** Where a channel stands in the config, for messages. */
+function placeOf({ name }: ChannelDefinition, index: number): string {
+  return `channels[${index}] (${name})`;
 }
 
 function twice(what: string, definitions: readonly { name: string }[]): Problem[] {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { definePlugin, GantryError, type Problem, Type } from '../../core/api.ts';
 import { exceedsDepth } from './depth.ts';
 import { findFault } from './fault.ts';
@@ -36,7 +37,6 @@ export default definePlugin({
   },
 });
 
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 const BOM = 0xfeff;
 
 /** Hot. */
@@ -46,7 +46,7 @@ function decode(raw: Uint8Array | string, maxDepth: number): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
-  } catch (cause) {
+  } catch {
     // The reason that the engine gives quotes the body: it stays out of the answer and of the log.
     throw malformed(syntaxProblem(text));
   }
@@ -68,12 +68,14 @@ function encode(value: unknown): string {
 }
 
 function textOf(raw: Uint8Array): string {
-  try {
-    return utf8.decode(raw);
-  } catch {
+  const bytes = raw instanceof Buffer ? raw : Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
+  const text = bytes.toString('utf8');
+  // Only text that has the sign for what could not be decoded needs the look at its bytes: half the cost of TextDecoder.
+  if (text.includes('\ufffd') && !isUtf8(bytes)) {
     const problem = { path: '', message: `is not UTF-8 at byte ${findInvalidByte(raw)}`, expected: 'UTF-8' };
     throw malformed({ ...problem, hint: 'JSON is sent as UTF-8, whatever charset the content type names.' });
   }
+  return text.charCodeAt(0) === BOM ? text.slice(1) : text;
 }
 
 function syntaxProblem(text: string): Problem {

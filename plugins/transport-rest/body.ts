@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { pipeline, type Readable, Transform } from 'node:stream';
+import { Readable, type Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
-import { GantryError } from '../../core/api.ts';
+import { GantryError, isGantryError } from '../../core/api.ts';
 
 /** Whether a body follows the headers (RFC 9112, 6.3). */
 export function hasBody({ headers }: IncomingMessage): boolean {
@@ -14,7 +14,10 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   const encoding = req.headers['content-encoding'];
   if (Number(req.headers['content-length'] ?? 0) > limit) return Promise.reject(tooLarge(limit));
-  const source = encoding === undefined || encoding === 'identity' ? req : decompressed(req, encoding);
+  // No event would come any more.
+  if (req.destroyed || req.readableEnded) return Promise.reject(past(req));
+  const unpack = encoding === undefined ? null : unpacker(encoding);
+  const source = unpack === null ? req : unpacked(req, unpack);
   return new Promise((resolve, reject) => {
     let first: Buffer | null = null;
     let more: Buffer[] | null = null;
@@ -22,50 +25,96 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
     source.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size > limit) {
-        // What still comes is read and thrown away, so that the caller can read the answer.
-        source.removeAllListeners('data');
-        if (source === req) req.resume();
-        else source.destroy();
+        leave(req, unpack);
         reject(tooLarge(limit));
       } else if (first === null) first = chunk;
       else (more ??= [first]).push(chunk);
     });
     source.on('end', () => resolve(more !== null ? Buffer.concat(more, size) : (first ?? EMPTY)));
-    source.on('error', (cause) => reject(broken(req, cause)));
+    source.on('error', (cause) => {
+      leave(req, unpack);
+      reject(broken(req, cause));
+    });
     source.on('close', () => {
-      if (!req.complete) reject(gone());
+      if (!source.readableEnded) reject(gone());
     });
   });
 }
 
-/** The body as it comes, decompressed. With a limit it breaks off with INPUT_TOO_LARGE. */
+/**
+ * The body as it comes, decompressed. With a limit it breaks off with INPUT_TOO_LARGE. It is not the request itself:
+ * whoever destroys it, or lets it lie, has not cut off the connection that the reply is to go out on.
+ */
 export function streamBody(req: IncomingMessage, limit: number): Readable {
+  if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   const encoding = req.headers['content-encoding'];
-  const source = encoding === undefined || encoding === 'identity' ? req : decompressed(req, encoding);
-  if (limit === Number.POSITIVE_INFINITY) return source;
-  let size = 0;
-  const counted = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      size += chunk.length;
-      if (size > limit) done(tooLarge(limit));
-      else done(null, chunk);
+  const unpack = encoding === undefined ? null : unpacker(encoding);
+  let source: Readable | null = null;
+  const body = new Readable({
+    read() {
+      if (source === null) source = open();
+      source?.resume();
+    },
+    destroy(error, done) {
+      leave(req, unpack);
+      done(error);
     },
   });
-  pipeline(source, counted, () => {});
-  return counted;
+  return body;
+
+  /** At the first read: until somebody wants it, nothing is asked of the caller. */
+  function open(): Readable | null {
+    if (req.destroyed || req.readableEnded) {
+      fail(past(req));
+      return null;
+    }
+    let size = 0;
+    const from = unpack === null ? req : unpacked(req, unpack);
+    from.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) fail(tooLarge(limit));
+      else if (!body.push(chunk)) from.pause();
+    });
+    from.on('end', () => body.push(null));
+    from.on('error', (cause) => fail(broken(req, cause)));
+    from.on('close', () => {
+      if (!from.readableEnded) fail(gone());
+    });
+    return from;
+  }
+
+  /** Where nobody listens the error would end the process. */
+  function fail(error: GantryError): void {
+    if (!body.destroyed) body.destroy(body.listenerCount('error') > 0 ? error : undefined);
+  }
 }
 
 const EMPTY = Buffer.alloc(0);
 
-function decompressed(req: IncomingMessage, encoding: string): Readable {
-  const inflate = inflater(encoding.trim().toLowerCase());
-  // Errors reach the reader through `inflate`, which pipeline destroys with them.
-  pipeline(req, inflate, () => {});
-  return inflate;
+/** Not with pipeline: that would destroy the request with the unpacker, and the connection with the request. */
+function unpacked(req: IncomingMessage, unpack: Transform): Readable {
+  req.once('close', () => {
+    if (!req.readableEnded) unpack.destroy(gone());
+  });
+  return req.pipe(unpack);
 }
 
-function inflater(encoding: string): Transform {
-  switch (encoding) {
+/** What still comes is read and thrown away, so that the caller can read the answer. */
+function leave(req: IncomingMessage, unpack: Transform | null): void {
+  if (unpack !== null) {
+    req.unpipe(unpack);
+    unpack.destroy();
+  }
+  req.removeAllListeners('data');
+  if (!req.destroyed) req.resume();
+}
+
+/** Null where nothing is to be unpacked. Throws MEDIA_UNSUPPORTED. */
+function unpacker(encoding: string): Transform | null {
+  switch (encoding.trim().toLowerCase()) {
+    case '':
+    case 'identity':
+      return null;
     case 'gzip':
     case 'x-gzip':
       return createGunzip();
@@ -88,7 +137,14 @@ function tooLarge(limit: number): GantryError {
 function gone(): GantryError {
   return new GantryError('CALL_ABORTED', 'The caller went away before its request was complete');
 }
+function past(req: IncomingMessage): GantryError {
+  if (!req.readableEnded) return gone();
+  return new GantryError('SERVICE_FAILED', 'The body is not there any more', {
+    hint: 'A middleware of http.koa has read it; a channel reads its body itself.',
+  });
+}
 function broken(req: IncomingMessage, cause: Error): GantryError {
+  if (isGantryError(cause)) return cause;
   if (req.destroyed && !req.complete) return gone();
   return new GantryError('INPUT_MALFORMED', 'The body is not what its content encoding says', { cause });
 }

@@ -27,7 +27,7 @@ describe("a stranger's transport, against the packed tarball", () => {
     this.timeout(240_000);
     const packed = run(home, 'npm', 'pack', '--ignore-scripts', '--silent', '--pack-destination', place.dir);
     cpSync(example, place.dir, { recursive: true });
-    const tools = ['chai', 'mocha', 'typescript', '@types/node', '@types/mocha'].map(
+    const tools = ['chai', 'mocha', 'fast-check', 'typescript', '@types/node', '@types/mocha'].map(
       (t) => `${t}@${devDependencies[t]}`,
     );
     const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
