@@ -27,7 +27,10 @@ export const ChannelDefinition = Type.Object(
       Type.Array(Type.String(), { description: 'All codecs that a message may name. Default: every loaded one' }),
     ),
     security: Type.Optional(
-      Type.Object({ guard: Type.String() }, { description: "Who may call; `guard` and the guard's own keys" }),
+      Type.Object(
+        { guard: Type.String() },
+        { additionalProperties: true, description: "Who may call; `guard` and the guard's own keys" },
+      ),
     ),
     timeoutMs: Type.Optional(Type.Integer({ minimum: 1, default: 60_000 })),
     active: Type.Optional(Type.Boolean({ default: true })),
