@@ -1,6 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Call } from './call.ts';
-import { didYouMean, GantryError, type Problem, toGantryError } from './errors.ts';
+import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
 import type { Connection, Outgoing, Outlet, Outlets, Transport } from './ports/transport.ts';
@@ -79,7 +79,12 @@ export class Connections implements Outlets {
     }
     const entry = this.#entry(definition);
     this.#entries.set(definition.name, entry);
-    if (!(await this.#connect(entry))) void this.#reconnect(entry);
+    try {
+      if (!(await this.#connect(entry))) void this.#reconnect(entry);
+    } catch (error) {
+      this.#entries.delete(definition.name);
+      throw error;
+    }
     return entry;
   }
 
@@ -149,6 +154,7 @@ export class Connections implements Outlets {
     return entry;
   }
 
+  /** False where it is worth another try; throws what no other try would mend. */
   async #connect(entry: Entry): Promise<boolean> {
     const transport = this.#parts.transports.get(entry.transport) as Transport;
     const options = wrapSecrets(transport.options as TSchema, entry.definition.options) as Record<string, unknown>;
@@ -158,6 +164,7 @@ export class Connections implements Outlets {
       live = await transport.connect?.(entry.name, options, { lost });
     } catch (error) {
       entry.problem = error;
+      if (isGantryError(error) && !error.retryable) throw error;
       return false;
     }
     if (entry.stopped.signal.aborted) {
@@ -187,10 +194,12 @@ export class Connections implements Outlets {
     for (let attempt = 1; !signal.aborted; attempt++) {
       await pause(backoffMs(attempt, { backoffMs: 200, maxBackoffMs: 15_000 }), signal).catch(() => {});
       if (signal.aborted) return;
-      if (await this.#connect(entry)) {
-        log.info({ connection: name, attempt }, 'a connection is up');
-        return;
-      }
+      const up = await this.#connect(entry).catch((error: unknown) => {
+        log.error({ connection: name, error }, 'a connection cannot be opened; it is not tried again');
+        return null;
+      });
+      if (up === true) log.info({ connection: name, attempt }, 'a connection is up');
+      if (up !== false) return;
       log.debug({ connection: name, attempt, error: entry.problem }, 'a connection is still down');
     }
   }

@@ -66,12 +66,16 @@ export function explain(place: Place, thrown: unknown): GantryError {
     case 'UND_ERR_HEADERS_OVERFLOW':
       return unreadable(place, 'was answered with headers that are too large.', thrown);
   }
-  if (code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE') {
-    return unreadable(place, `was answered with something that is not HTTP (${code}).`, thrown);
+  // undici's parser errors have no code that tells.
+  if ((thrown as Error).name === 'HTTPParserError') {
+    return (thrown as Error).message.includes('Invalid EOF state')
+      ? unavailable(place, HALF, thrown)
+      : unreadable(place, 'was answered with something that is not HTTP.', thrown);
   }
   return unavailable(place, UNREACHED[code] ?? certificateHint(code) ?? `failed (${code || 'no code'}).`, thrown);
 }
 
+const HALF = 'was answered with half a reply.';
 const UNREACHED: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'found nobody listening there. Is the other system running, and the port right?',
   ENOTFOUND: "found no address for the URL's host name.",
@@ -82,8 +86,7 @@ const UNREACHED: Readonly<Record<string, string>> = {
   EPIPE: 'lost its socket: the other side closed it.',
   UND_ERR_SOCKET: 'lost its socket: the other side closed it.',
   UND_ERR_CONNECT_TIMEOUT: 'got no socket within connectTimeoutMs.',
-  HPE_INVALID_EOF_STATE: 'was answered with half a reply.',
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'was answered with half a reply.',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: HALF,
 };
 
 /** A certificate does not become a good one by asking again. */

@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { isGantryError } from '../../core/api.ts';
-import { explain, type Place, reasonOf, tooSlow, unreadable, unsendable } from './outgoing-errors.ts';
+import { type GantryError, isGantryError } from '../../core/api.ts';
+import { explain, type Place, tooSlow, unreadable, unsendable } from './outgoing-errors.ts';
 import type { SentHeaders } from './outgoing-headers.ts';
 import { isStream, type SentBody } from './outgoing-request.ts';
+import type { Time } from './outgoing-time.ts';
 
 export type AnswerHeaders = Readonly<Record<string, string | string[]>>;
 
@@ -30,11 +31,10 @@ export interface Raw {
 export type Fate = 'read' | 'spare' | 'stream';
 
 export interface Limits {
-  /** Fires when the time is up or the call ended. */
-  readonly signal: AbortSignal;
+  readonly time: Time;
   readonly headersTimeoutMs: number | undefined;
   readonly maxBytes: number;
-  fate(status: number): Fate;
+  fate(status: number, headers: AnswerHeaders): Fate;
 }
 
 /**
@@ -72,21 +72,21 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #begin(): void {
-    const { signal } = this.#limits;
+    const { time } = this.#limits;
     const { dispatcher, origin, method, path, headers, body } = this.#order;
-    if (signal.aborted) this.#stop();
-    signal.addEventListener('abort', this.#stop, { once: true });
+    if (time.ended !== null) this.#fail(time.ended);
+    else time.onEnd = () => this.#fail(time.ended as GantryError);
     if (isStream(body)) {
       // Its failure is not the other side's; undici would tell it only once a socket is free. The listener stays: a
       // stream that fails after we are done with it must not end the process.
       body.on('error', this.#bodyFailed);
       if (body.errored) this.#bodyFailed(body.errored);
     }
-    if (!this.#over)
-      dispatcher.dispatch({ origin, method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, this);
+    if (this.#over) return;
+    // Both timeouts are ours: undici's are coarse, and a deadline covers the wait for a socket, too.
+    dispatcher.dispatch({ origin, method, path, headers, body, headersTimeout: 0, bodyTimeout: 0 }, this);
   }
 
-  readonly #stop = () => this.#fail(reasonOf(this.#limits.signal));
   readonly #bodyFailed = (error: Error) => {
     const { connection, request } = this.#order.place;
     this.#fail(isGantryError(error) ? error : unsendable(connection, `The streamed body of ${request} failed.`, error));
@@ -112,7 +112,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#headersTimer);
     this.#status = status;
     this.#headers = headers as AnswerHeaders;
-    this.#fate = this.#limits.fate(status);
+    this.#fate = this.#limits.fate(status, this.#headers);
     const empty = this.#order.method === 'HEAD' || status === 204 || status === 304;
     if (empty) return;
     if (this.#fate === 'stream') this.#open();
@@ -150,6 +150,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
         done(error);
       },
     });
+    // Its reader may not have begun when it fails; for-await and pipeline() find the error afterwards, too.
+    stream.on('error', () => {});
     this.#stream = stream;
     this.#answer(stream);
   }
@@ -167,7 +169,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#failure = error;
     this.#controller?.abort(error);
     if (this.#stream !== null) this.#stream.destroy(error);
-    else if (this.#status > 0 && this.#fate === 'spare' && !this.#limits.signal.aborted) this.#answer(null);
+    else if (this.#status > 0 && this.#fate === 'spare' && this.#limits.time.ended === null) this.#answer(null);
     else this.#reject(error);
   }
 
@@ -178,6 +180,6 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #finish(): void {
     this.#over = true;
     clearTimeout(this.#headersTimer);
-    this.#limits.signal.removeEventListener('abort', this.#stop);
+    this.#limits.time.onEnd = null;
   }
 }

@@ -121,7 +121,12 @@ export const RestOptions = Type.Object(
     }),
     security: Type.Optional(Security),
     pool: Pool,
-    connectTimeoutMs: Count('Longest wait for a socket, TLS included', 5000, 1, DAY_MS),
+    connectTimeoutMs: Count(
+      'Longest wait for a socket, TLS included; its clock ticks about once a second',
+      5000,
+      1,
+      DAY_MS,
+    ),
     headersTimeoutMs: Type.Optional(
       Type.Integer({
         minimum: 1,

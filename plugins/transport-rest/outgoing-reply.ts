@@ -152,6 +152,7 @@ function unpacked(place: Place, body: Readable, packings: readonly Packing[]): R
   const named = Readable.from(withOurErrors(place, last), { objectMode: false });
   // A reader that goes away before the first byte leaves the generator unstarted, and its `finally` unrun.
   finished(named, () => last.destroy());
+  named.on('error', () => {});
   return named;
 }
 

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, Pool } from 'undici';
 import {
   backoffMs,
@@ -8,25 +9,17 @@ import {
   isGantryError,
   type Logger,
   type Outgoing,
-  pause,
   toGantryError,
 } from '../../core/api.ts';
 import { checkOptions, secureOptions } from './outgoing-check.ts';
-import {
-  isCertificate,
-  type Place,
-  reasonOf,
-  tooSlow,
-  unavailable,
-  unreadable,
-  unsendable,
-} from './outgoing-errors.ts';
-import { Exchange, type Fate, type Order, type Raw } from './outgoing-exchange.ts';
+import { isCertificate, type Place, unavailable, unreadable, unsendable } from './outgoing-errors.ts';
+import { type AnswerHeaders, Exchange, type Fate, type Order, type Raw } from './outgoing-exchange.ts';
 import { Formats } from './outgoing-formats.ts';
 import { HeaderMaker, harmless } from './outgoing-headers.ts';
 import { RestOptions } from './outgoing-options.ts';
 import { header, ReplyReader, type RestAnswer, rejected, retryAfter } from './outgoing-reply.ts';
 import { type Address, Addresser, content, isStream } from './outgoing-request.ts';
+import { Time } from './outgoing-time.ts';
 
 export type { RestAnswer } from './outgoing-reply.ts';
 export type { RestTarget } from './outgoing-request.ts';
@@ -120,18 +113,19 @@ class RestConnection implements Connection {
     const place = { connection: this.#name, request: address.label };
     const order = this.#order(message, call, address, place);
     const time = this.#enter(place, this.#limitMs(message, call), call);
-    let streaming = false;
+    let stream: Readable | null = null;
     try {
       const raw = await this.#follow(order, { place, address, time, tries: this.#options.retry.attempts });
       if (!wanted(raw.status, address)) throw await this.#replies.refusal(place, raw);
-      const answer = await this.#replies.read(place, raw);
-      if (isStream(raw.body)) {
-        streaming = true;
-        raw.body.once('close', () => this.#leave(time));
-      }
-      return answer;
+      if (raw.body instanceof Readable) stream = raw.body;
+      return await this.#replies.read(place, raw);
+    } catch (error) {
+      stream?.destroy();
+      throw error;
     } finally {
-      if (!streaming) this.#leave(time);
+      // A streamed reply is in hand until it is read.
+      if (stream === null || stream.closed) this.#leave(time);
+      else stream.once('close', () => this.#leave(time));
     }
   }
 
@@ -199,7 +193,7 @@ class RestConnection implements Connection {
     let order = first;
     for (let hops = 0; ; hops++) {
       const raw = await this.#deliver(order, trip);
-      if (followRedirects === 0 || trip.address.accept.includes(raw.status) || !redirects(raw)) return raw;
+      if (!this.#follows(raw.status, raw.headers, trip.address)) return raw;
       const answer = { status: raw.status, headers: raw.headers, body: null };
       if (hops === followRedirects) {
         throw rejected(trip.place, `was redirected more than ${followRedirects} times (followRedirects).`, answer);
@@ -208,32 +202,39 @@ class RestConnection implements Connection {
     }
   }
 
+  #follows(status: number, headers: AnswerHeaders, { accept }: Address): boolean {
+    const { followRedirects } = this.#options;
+    return (
+      followRedirects > 0 && REDIRECTS.has(status) && headers['location'] !== undefined && !accept.includes(status)
+    );
+  }
+
   /** Sends until there is an answer that is worth having, or no use in trying again. */
   async #deliver(order: Order, trip: Trip): Promise<Raw> {
     const { time } = trip;
-    const { retry, followRedirects } = this.#options;
+    const { retry } = this.#options;
     const repeatable = IDEMPOTENT.has(order.method) || order.headers['idempotency-key'] !== undefined;
-    const fate = (status: number): Fate => {
-      if (!wanted(status, trip.address) || (followRedirects > 0 && REDIRECTS.has(status))) return 'spare';
+    const fate = (status: number, headers: AnswerHeaders): Fate => {
+      if (!wanted(status, trip.address) || this.#follows(status, headers, trip.address)) return 'spare';
       return trip.address.stream ? 'stream' : 'read';
     };
     for (let attempt = 1; ; attempt++) {
       const exchange = this.#exchange(order, time, fate);
       let raw: Raw | null = null;
       let error: unknown = null;
-      let harmlessly: boolean;
+      let safe: boolean;
       try {
         raw = await exchange.answered;
         if (!this.#retried.has(raw.status) || wanted(raw.status, trip.address)) return raw;
         // A server that says when to come back has not done the work.
-        harmlessly = [429, 503].includes(raw.status) && retryAfter(raw.headers) !== undefined;
+        safe = [429, 503].includes(raw.status) && retryAfter(raw.headers) !== undefined;
       } catch (thrown) {
         error = thrown;
-        if (time.signal.aborted || !mayPass(thrown)) throw thrown;
-        harmlessly = !exchange.sent;
+        if (time.ended !== null || !mayPass(thrown)) throw thrown;
+        safe = !exchange.sent;
       }
       const waitMs = Math.max(backoffMs(attempt, retry), (raw === null ? undefined : retryAfter(raw.headers)) ?? 0);
-      const again = --trip.tries > 0 && (harmlessly || repeatable) && !isStream(order.body) && waitMs < time.leftMs;
+      const again = --trip.tries > 0 && (safe || repeatable) && !isStream(order.body) && waitMs < time.leftMs;
       if (!again) {
         if (raw !== null) return raw;
         throw error;
@@ -242,13 +243,13 @@ class RestConnection implements Connection {
         { connection: this.#name, attempt, waitMs, status: raw?.status, error },
         'a message is sent again',
       );
-      await pause(waitMs, time.signal);
+      await time.pause(waitMs);
     }
   }
 
-  #exchange(order: Order, time: Time, fate: (status: number) => Fate): Exchange {
+  #exchange(order: Order, time: Time, fate: (status: number, headers: AnswerHeaders) => Fate): Exchange {
     const { maxReplyBytes: maxBytes, headersTimeoutMs } = this.#options;
-    return new Exchange(order, { signal: time.signal, headersTimeoutMs, maxBytes, fate });
+    return new Exchange(order, { time, headersTimeoutMs, maxBytes, fate });
   }
 
   /** RFC 9110, 15.4. Throws where the redirect cannot or should not be followed. */
@@ -297,41 +298,8 @@ class RestConnection implements Connection {
   }
 }
 
-/** What is left for a message; fires when it is used up, or the call has ended. */
-class Time {
-  readonly #controller = new AbortController();
-  readonly #endsAt: number;
-  readonly #timer: NodeJS.Timeout | undefined;
-  readonly #call: AbortSignal | undefined;
-
-  constructor(place: Place, limitMs: number, call: Call | undefined) {
-    if (call?.aborted === true) throw reasonOf(call.signal);
-    const late = () => tooSlow(place, `was not answered within ${Math.round(limitMs)} ms.`);
-    if (limitMs <= 0) throw late();
-    this.#endsAt = performance.now() + limitMs;
-    this.#timer = setTimeout(() => this.#controller.abort(late()), limitMs);
-    this.#call = call?.signal;
-    this.#call?.addEventListener('abort', this.#ended, { once: true });
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-  get leftMs(): number {
-    return this.#endsAt - performance.now();
-  }
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#call?.removeEventListener('abort', this.#ended);
-  }
-  readonly #ended = () => this.#controller.abort(reasonOf(this.#call as AbortSignal));
-}
-
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
-function redirects({ status, headers }: Raw): boolean {
-  return REDIRECTS.has(status) && headers['location'] !== undefined;
-}
 function wanted(status: number, { accept }: Address): boolean {
   return status < 400 || accept.includes(status);
 }

@@ -158,8 +158,10 @@ function expectInvalid(error: GantryError | null): void {
   if (error === null) return;
   expect(error.kind, `${error.code}: ${error.message}`).to.equal('invalid');
   expect(error.message).to.be.a('string').that.is.not.empty;
+  expect(JSON.stringify(error.problems ?? []).length, 'characters that the caller is told').to.be.below(TOLD);
 }
 
+const TOLD = 1000;
 const ECHO = 12;
 const LOOKED_AT = 4000;
 
