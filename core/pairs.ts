@@ -42,7 +42,7 @@ function decoded(text: string, what: string): string {
     return decodeURIComponent(spaced);
   } catch {
     throw new GantryError('INPUT_MALFORMED', `${what} has invalid percent-encoding`, {
-      problems: [{ path: '', message: 'is not valid percent-encoded UTF-8', got: text.slice(0, 40) }],
+      problems: [{ path: '', message: 'is not valid percent-encoded UTF-8' }],
     });
   }
 }

@@ -7,7 +7,7 @@ export interface Codec {
   /** False where the format has only strings (XML, CSV, form): declared types are then coerced. */
   readonly typed: boolean;
   /**
-   * Throws INPUT_MALFORMED, INPUT_TOO_DEEP or INPUT_TOO_LARGE; never hangs, whatever the bytes are.
+   * Throws INPUT_MALFORMED, INPUT_TOO_DEEP, INPUT_TOO_LARGE, or MEDIA_UNSUPPORTED for a charset; never hangs, whatever the bytes are.
    * `parameters` are those of the content type, as sent (`charset=iso-8859-1`), or ''.
    */
   decode(raw: Uint8Array | string, parameters?: string): unknown;

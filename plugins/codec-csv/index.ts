@@ -1,22 +1,7 @@
-import { definePlugin, type Static, Type } from '../../core/api.ts';
+import { definePlugin } from '../../core/api.ts';
+import { CsvConfig } from './config.ts';
 import { readCsv } from './read.ts';
 import { writeCsv } from './write.ts';
-
-const Config = Type.Object(
-  {
-    delimiter: Type.String({ pattern: '^[^"\\r\\n]$', default: ',', description: 'Between two fields' }),
-    header: Type.Boolean({ default: true, description: 'Whether the first line names the columns' }),
-    maxRows: Type.Integer({ minimum: 1, default: 100_000, description: 'Most rows, without the header' }),
-    maxColumns: Type.Integer({ minimum: 1, default: 1000, description: 'Most fields in a row' }),
-    maxFieldBytes: Type.Integer({ minimum: 1, default: 1024 * 1024, description: 'Largest field' }),
-    guardFormulas: Type.Boolean({
-      default: false,
-      description: "Writes ' before text that a spreadsheet would take for a formula",
-    }),
-  },
-  { additionalProperties: false },
-);
-export type CsvConfig = Static<typeof Config>;
 
 /**
  * CSV (RFC 4180). Reads a list of rows: objects by the names in the header, or lists of fields where there is no
@@ -36,7 +21,7 @@ export type CsvConfig = Static<typeof Config>;
 export default definePlugin({
   id: 'codec.csv',
   api: 1,
-  config: Config,
+  config: CsvConfig,
   create: ({ config }) => ({
     contentTypes: ['text/csv'],
     parameters: 'charset=utf-8',

@@ -1,6 +1,6 @@
 import { CsvError, parse } from 'csv-parse/sync';
 import { GantryError, type Problem } from '../../core/api.ts';
-import type { CsvConfig } from './index.ts';
+import type { CsvConfig } from './config.ts';
 
 const HEADER = /(?:^|;)\s*header\s*=\s*"?(present|absent)\b/i;
 const CHARSET = /(?:^|;)\s*charset\s*=\s*"?([^\s;"]+)/i;

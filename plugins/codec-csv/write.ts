@@ -1,6 +1,6 @@
 import { stringify } from 'csv-stringify/sync';
 import { GantryError } from '../../core/api.ts';
-import type { CsvConfig } from './index.ts';
+import type { CsvConfig } from './config.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 

@@ -1,5 +1,5 @@
 /** Lets callers in by a key in a header. */
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import {
   type Call,
   definePlugin,
@@ -43,9 +43,9 @@ type Definition = Static<typeof Definition>;
 const VISIBLE = /^[\x21-\x7e]+$/;
 
 /**
- * Keys are never compared: what is looked up is the SHA-256 of a random prefix and the key. Which digest a key has is
- * not known outside the process, so how long a look-up takes tells nothing about how near a guess was; and it costs
- * the same for five keys and for five thousand. One digest is 0.3 us, less than padding and comparing each key.
+ * Of many keys none is compared: what is looked up is the SHA-256 of a random prefix and the key. Which digest a key
+ * has is not known outside the process, so how long a look-up takes tells nothing about how near a guess was; and it
+ * costs the same for five keys and for five thousand.
  */
 function digester(): (key: string) => string {
   const prefix = randomBytes(16).toString('hex');
@@ -67,15 +67,40 @@ function compile({ header = 'x-api-key', keys }: Definition): (call: Call) => Id
   const challenge = `ApiKey header="${name}"`;
   const hint = `The channel's guard takes one of its keys in the header '${name}', sent once.`;
 
+  const find = keys.length <= FEW ? comparing(keys, callers, digest) : (given: string) => callers.get(digest(given));
+
   /** Hot. */
   return (call) => {
     const given = call.headers[name];
     if (given === undefined || given.length === 0) {
       throw new GantryError('AUTH_MISSING', 'An API key is needed', { challenge, hint });
     }
-    const caller = typeof given === 'string' ? callers.get(digest(given)) : undefined;
+    const caller = typeof given === 'string' ? find(given) : undefined;
     if (caller !== undefined) return caller;
     throw new GantryError('AUTH_REJECTED', 'The API key is not valid', { challenge, hint });
+  };
+}
+
+/** Up to this many keys it is cheaper to compare each in constant time (0.15 us) than to make a digest (0.5 us). */
+const FEW = 3;
+
+/** Compares with every key, whichever fits, in constant time; only how long a key is could be told from outside. */
+function comparing(
+  keys: Definition['keys'],
+  callers: ReadonlyMap<string, Identity>,
+  digest: (key: string) => string,
+): (given: string) => Identity | undefined {
+  const known = keys.map(({ key }) => ({
+    bytes: Buffer.from(key.reveal()),
+    identity: callers.get(digest(key.reveal())) as Identity,
+  }));
+  return (given) => {
+    const bytes = Buffer.from(given);
+    let found: Identity | undefined;
+    for (const { bytes: own, identity } of known) {
+      if (own.length === bytes.length && timingSafeEqual(own, bytes)) found = identity;
+    }
+    return found;
   };
 }
 

@@ -1,4 +1,5 @@
-import { STATUS_CODES } from 'node:http';
+import { randomUUID } from 'node:crypto';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import { type ErrorKind, type GantryError, type HttpReply, toFault } from '../../core/api.ts';
 
 const STATUS: Readonly<Record<ErrorKind, number>> = {
@@ -41,4 +42,12 @@ export function problem(error: GantryError, cid: string, status = statusOf(error
   const type = `urn:gantry:problem:${code.toLowerCase().replaceAll('_', '-')}`;
   const body = { type, title: STATUS_CODES[status], status, detail: message, code, cid, ...(errors ? { errors } : {}) };
   return { status, headers, body: JSON.stringify(body) };
+}
+
+const CID = /^[\x21-\x7e]{1,128}$/;
+
+/** The correlation id that a request came with, or a new one. */
+export function cidOf({ headers }: IncomingMessage): string {
+  const given = headers['x-correlation-id'];
+  return typeof given === 'string' && CID.test(given) ? given : randomUUID();
 }

@@ -37,11 +37,11 @@ export class Proxies {
   }
 
   #add(entry: string): void {
-    const [address = '', bits] = entry.split('/');
+    const [, address = '', bits] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(entry) ?? [];
     const version = isIP(address);
     const most = version === 4 ? 32 : 128;
     const prefix = bits === undefined ? most : Number(bits);
-    if (version === 0 || !Number.isInteger(prefix) || prefix < 0 || prefix > most) {
+    if (version === 0 || prefix > most) {
       throw new GantryError('CONFIG_INVALID', `trustedProxies has '${entry}'`, {
         problems: [
           {

@@ -24,6 +24,7 @@ interface Node {
 }
 
 const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(Object.create(null));
+const SLASH = 47;
 const PARAM = /^\{(\*?)([A-Za-z_][A-Za-z0-9_-]*)\}$/;
 
 /**
@@ -60,6 +61,8 @@ export class Router {
   find(path: string): Match | null {
     const exact = this.#exact.get(path);
     if (exact !== undefined) return { place: exact, params: NO_PARAMS };
+    // `OPTIONS *` and other targets that are no paths.
+    if (path.charCodeAt(0) !== SLASH) return null;
     const segments = path.slice(1).split('/');
     if (path.includes('%')) for (let i = 0; i < segments.length; i++) segments[i] = decoded(segments[i] as string);
     const values: string[] = [];
@@ -70,18 +73,14 @@ export class Router {
   #placeFor(path: string, segments: readonly Segment[]): Place {
     let at = this.#root;
     for (const segment of segments) {
-      if (segment.kind === 'rest') return (at.rest ??= placed(path, segments));
+      if (segment.kind === 'rest') return same((at.rest ??= placed(path, segments)), path, segments);
       at = segment.kind === 'any' ? (at.any ??= node()) : child(at, segment.text);
     }
     if (at.place === null) {
       at.place = placed(path, segments);
       if (segments.every((s) => s.kind === 'literal')) this.#exact.set(path, at.place);
-    } else if (at.place.names.join() !== names(segments).join()) {
-      throw new GantryError('CHANNEL_DUPLICATE', `${path} is the same address as ${at.place.path}`, {
-        hint: 'Use the same parameter names at one address, for all of its methods.',
-      });
     }
-    return at.place;
+    return same(at.place, path, segments);
   }
 
   #remove(segments: readonly Segment[], place: Place): void {
@@ -185,6 +184,13 @@ function named(keys: readonly string[], values: readonly string[]): Record<strin
 }
 function names(segments: readonly Segment[]): string[] {
   return segments.filter((s) => s.kind !== 'literal').map((s) => s.text);
+}
+/** Throws CHANNEL_DUPLICATE where the parameters have other names. */
+function same(place: Place, path: string, segments: readonly Segment[]): Place {
+  if (place.names.join() === names(segments).join()) return place;
+  throw new GantryError('CHANNEL_DUPLICATE', `${path} is the same address as ${place.path}`, {
+    hint: 'Use the same parameter names at one address, for all of its methods.',
+  });
 }
 function placed(path: string, segments: readonly Segment[]): Place {
   return { path, routes: new Map(), names: names(segments) };

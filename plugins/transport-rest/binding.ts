@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
-import { Readable } from 'node:stream';
+import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import type { Readable } from 'node:stream';
 import {
   type Call,
   type Channel,
@@ -93,13 +93,15 @@ export class Binding {
     }
     this.formats = new Negotiation(channel.codecs);
     this.cors = this.settings.cors === undefined ? null : compileCors(this.settings.cors, this.methods, channel.name);
-    this.#fixed = Object.entries(this.settings.headers ?? {}).map(([k, v]) => [k.toLowerCase(), v] as const);
+    this.#fixed = fixed(this.settings.headers ?? {}, channel.name);
   }
 
   /** Hot. A reply as HTTP has it. */
   reply(req: IncomingMessage, call: Call, reply: Reply): HttpReply | Promise<HttpReply> {
     if (reply.error !== null) {
       const refused = this.http.refuse(reply.error, call.cid);
+      for (const [name, value] of this.#fixed) refused.headers[name] ??= value;
+      if (reply.error.code === 'METHOD_UNSUPPORTED') refused.headers['allow'] ??= this.methods.join(', ');
       if (this.cors !== null) this.cors.mark(req, refused.headers);
       return refused;
     }
@@ -111,14 +113,21 @@ export class Binding {
     if (body !== null) headers['content-type'] = reply.contentType;
     for (const [name, value] of this.#fixed) headers[name] = value;
     if (notes?.headers !== undefined) {
-      for (const [name, value] of Object.entries(notes.headers)) headers[name.toLowerCase()] = value;
+      for (const [name, value] of Object.entries(notes.headers)) {
+        // The framing is the host's: a second length would let one reply pass for two.
+        if (name.toLowerCase() !== 'transfer-encoding') headers[name.toLowerCase()] = value;
+      }
     }
     if (this.cors !== null) this.cors.mark(req, headers);
     if (body === null) return { status, headers, body };
-    if (settings.etag && status === 200 && !(body instanceof Readable) && isSafe(req)) {
+    // Only replies to these are kept by caches (RFC 9110, 12.5.5).
+    if (isSafe(req) && this.channel.codecs.length > 1) vary(headers, 'accept');
+    if (settings.etag && status === 200 && !isStream(body) && isSafe(req)) {
       const etag = (headers['etag'] as string | undefined) ?? etagOf(body);
       headers['etag'] = etag;
       if (isKnown(etag, req.headers['if-none-match'])) {
+        // What the reply itself would say (RFC 9110, 15.4.5).
+        if (settings.compress && isWorth(body)) vary(headers, 'accept-encoding');
         delete headers['content-type'];
         return { status: 304, headers, body: null };
       }
@@ -129,14 +138,14 @@ export class Binding {
   #packed(req: IncomingMessage, reply: HttpReply): HttpReply | Promise<HttpReply> {
     const { status, headers } = reply;
     const body = reply.body as string | Uint8Array | Readable;
-    const isStream = body instanceof Readable;
-    if (!isStream && !isWorth(body)) return reply;
+    const streams = isStream(body);
+    if (!streams && !isWorth(body)) return reply;
     if (headers['content-encoding'] !== undefined) return reply;
     vary(headers, 'accept-encoding');
     const encoding = encodingFor(req.headers['accept-encoding'] as string | undefined, String(headers['content-type']));
     if (encoding === null) return reply;
     headers['content-encoding'] = encoding;
-    if (!isStream) return compress(body, encoding).then((packed) => ({ status, headers, body: packed }));
+    if (!streams) return compress(body, encoding).then((packed) => ({ status, headers, body: packed }));
     delete headers['content-length'];
     return { status, headers, body: compressStream(body, encoding) };
   }
@@ -144,7 +153,7 @@ export class Binding {
 
 const CID = /^[\x21-\x7e]{1,128}$/;
 /** Version, trace id, parent id and flags, none of them all zero (W3C Trace Context, 3.2). */
-const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}/;
+const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:$|(?<!^00.{53})-)/;
 
 /** One request as a call sees it. What few services look at is made when they do. */
 export class RestMessage implements Message {
@@ -153,6 +162,8 @@ export class RestMessage implements Message {
   readonly #binding: Binding;
   readonly #req: IncomingMessage;
   #query: Pairs | null = null;
+  /** The body of a stream service, once it was asked for. */
+  upload: Readable | null = null;
 
   constructor(binding: Binding, req: IncomingMessage, params: Readonly<Record<string, string>>) {
     this.#binding = binding;
@@ -166,8 +177,10 @@ export class RestMessage implements Message {
   }
   get path(): string {
     const url = this.#req.url ?? '/';
-    const query = url.indexOf('?');
-    return query === -1 ? url : url.slice(0, query);
+    // Proxies may send the absolute form (RFC 9112, 3.2.2).
+    const origin = url.startsWith('/') ? url : url.replace(/^[^:/?]+:\/\/[^/?]*/, '');
+    const query = origin.indexOf('?');
+    return (query === -1 ? origin : origin.slice(0, query)) || '/';
   }
   get query(): Pairs {
     if (this.#query === null) {
@@ -200,23 +213,25 @@ export class RestMessage implements Message {
     const accept = this.headers.accept;
     if (accept !== undefined && accept !== '*/*') call.encoder = binding.formats.writer(accept);
     if (contract.input === 'stream') {
-      return streamBody(this.#req, binding.settings.maxBodyBytes ?? Number.POSITIVE_INFINITY);
+      this.upload = streamBody(this.#req, binding.settings.maxBodyBytes ?? Number.POSITIVE_INFINITY);
+      return this.upload;
     }
     if (!hasBody(this.#req)) return contract.input === 'bytes' ? new Uint8Array(0) : this.#merged(undefined);
-    if (contract.input === 'bytes') return readBody(this.#req, binding.maxBodyBytes);
-    return this.#decoded();
+    if (contract.input === 'bytes') return readBody(this.#req, binding.maxBodyBytes, (raw) => raw);
+    return binding.settings.precedence.includes('body') ? this.#decoded() : this.#merged(undefined);
   }
 
-  async #decoded(): Promise<unknown> {
+  #decoded(): Promise<unknown> {
     const { formats, channel, maxBodyBytes } = this.#binding;
     const contentType = this.headers['content-type'];
     // Before the body is read: what nobody can decode need not be sent.
-    const { codec, parameters } =
-      contentType === undefined ? { codec: channel.codec, parameters: '' } : formats.reader(contentType);
-    const raw = await readBody(this.#req, maxBodyBytes);
-    if (raw.length === 0) return this.#merged(undefined);
-    const value = codec.decode(raw, parameters);
-    return this.#merged(codec.typed ? value : channel.contract.coerce(value));
+    const reader = contentType === undefined ? null : formats.reader(contentType);
+    const codec = reader === null ? channel.codec : reader.codec;
+    return readBody(this.#req, maxBodyBytes, (raw) => {
+      if (raw.length === 0) return this.#merged(undefined);
+      const value = codec.decode(raw, reader === null ? '' : reader.parameters);
+      return this.#merged(codec.typed ? value : channel.contract.coerce(value));
+    });
   }
 
   #merged(body: unknown): unknown {
@@ -224,13 +239,19 @@ export class RestMessage implements Message {
     const hasPath = precedence.includes('path') && Object.keys(this.params).length > 0;
     const hasQuery = precedence.includes('query') && (this.#req.url ?? '').includes('?');
     if (hasPath || hasQuery) return this.#combined(body, precedence);
-    return precedence.includes('body') ? body : undefined;
+    return body === undefined ? this.#nothing() : body;
+  }
+
+  /** An object of which nothing was given is an empty one: `/orders?page=2` and `/orders` differ by one property. */
+  #nothing(): unknown {
+    const empty = this.#binding.channel.contract.coerce('');
+    return typeof empty === 'object' && !Array.isArray(empty) && empty !== null ? empty : undefined;
   }
 
   #combined(body: unknown, precedence: readonly string[]): unknown {
     const isRecord = typeof body === 'object' && body !== null && !Array.isArray(body);
     // A list or a single value has no names to merge with: it is the input, and the rest is in call.params and call.query.
-    if (body !== undefined && !isRecord && precedence.includes('body')) return body;
+    if (body !== undefined && !isRecord) return body;
     const { contract } = this.#binding.channel;
     const sources: Record<string, unknown> = {
       path: contract.coerce({ ...this.params }),
@@ -241,6 +262,27 @@ export class RestMessage implements Message {
     for (const source of [...precedence].reverse()) Object.assign(input, sources[source]);
     return input;
   }
+}
+
+/** Throws CHANNEL_INVALID for what HTTP does not allow in a header. */
+function fixed(headers: Readonly<Record<string, string>>, owner: string): (readonly [string, string])[] {
+  return Object.entries(headers).map(([name, value]) => {
+    try {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    } catch (cause) {
+      throw new GantryError('CHANNEL_INVALID', `Channel '${owner}' has a header that HTTP does not allow`, {
+        problems: [{ path: `settings.headers.${name}`, message: (cause as Error).message, got: value.slice(0, 40) }],
+        cause,
+      });
+    }
+    return [name.toLowerCase(), value] as const;
+  });
+}
+
+/** Also one of a package that brings its own stream classes. */
+function isStream(body: string | Uint8Array | Readable): body is Readable {
+  return typeof body !== 'string' && !(body instanceof Uint8Array);
 }
 
 function isSafe({ method }: IncomingMessage): boolean {

@@ -10,8 +10,11 @@ export function hasBody({ headers }: IncomingMessage): boolean {
   return length !== undefined && length !== '0';
 }
 
-/** Hot. The whole body, decompressed. Rejects with INPUT_TOO_LARGE, MEDIA_UNSUPPORTED, INPUT_MALFORMED or CALL_ABORTED. */
-export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
+/**
+ * Hot. What `use` makes of the whole body, decompressed. Rejects with INPUT_TOO_LARGE, MEDIA_UNSUPPORTED,
+ * INPUT_MALFORMED or CALL_ABORTED, and with what `use` throws.
+ */
+export function readBody<T>(req: IncomingMessage, limit: number, use: (raw: Buffer) => T): Promise<T> {
   const encoding = req.headers['content-encoding'];
   if (Number(req.headers['content-length'] ?? 0) > limit) return Promise.reject(tooLarge(limit));
   // No event would come any more.
@@ -30,7 +33,13 @@ export function readBody(req: IncomingMessage, limit: number): Promise<Buffer> {
       } else if (first === null) first = chunk;
       else (more ??= [first]).push(chunk);
     });
-    source.on('end', () => resolve(more !== null ? Buffer.concat(more, size) : (first ?? EMPTY)));
+    source.on('end', () => {
+      try {
+        resolve(use(more !== null ? Buffer.concat(more, size) : (first ?? EMPTY)));
+      } catch (error) {
+        reject(error);
+      }
+    });
     source.on('error', (cause) => {
       leave(req, unpack);
       reject(broken(req, cause));

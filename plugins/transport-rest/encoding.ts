@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } from 'node:zlib';
 
 const WORTH_BYTES = 1400;
-const COMPRESSIBLE = /^(text\/|application\/(json|xml|problem\+json|javascript|[\w.-]+\+(json|xml)))/;
+/** Not a stream of events: each would wait for the next ones, until a block is full. */
+const COMPRESSIBLE = /^(text\/(?!event-stream)|application\/(json|xml|problem\+json|javascript|[\w.-]+\+(json|xml)))/;
 const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
 const asGzip = promisify(gzip);
 const asBrotli = promisify<Buffer | string, object, Buffer>(brotliCompress);
@@ -21,7 +22,7 @@ export function encodingFor(accept: string | undefined, contentType: string): 'b
   }
   const of = (name: string) => quality.get(name) ?? quality.get('*') ?? 0;
   const [br, gz] = [of('br'), Math.max(of('gzip'), quality.get('x-gzip') ?? 0)];
-  if (br === 0 && gz === 0) return null;
+  if (Math.max(br, gz) === 0 || (quality.get('identity') ?? 0) > Math.max(br, gz)) return null;
   return br >= gz ? 'br' : 'gzip';
 }
 

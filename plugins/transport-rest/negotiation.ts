@@ -33,7 +33,12 @@ export class Negotiation {
   writer(accept: string): Codec {
     const known = this.#write.get(accept);
     if (known !== undefined) return known;
-    const ranges = accept.split(',').map(range);
+    const ranges = accept
+      .split(',')
+      .map(range)
+      .filter(({ type }) => type !== '');
+    // Empty is as good as absent (RFC 9110, 5.6.1 and 12.5.1).
+    if (ranges.length === 0) return this.#codecs[0] as Codec;
     let best: Codec | null = null;
     let most = 0;
     for (const codec of this.#codecs) {

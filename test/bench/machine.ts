@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpus, release, totalmem, type } from 'node:os';
+import { cpus, loadavg, release, totalmem, type } from 'node:os';
 import { CLIENT_CPU, pinned, SERVER_CPU } from './child.ts';
 import { root } from './scripts.ts';
 
@@ -13,6 +13,7 @@ export function describeMachine(): string[] {
     `system: ${type()} ${release()}, ${process.arch}`,
     `processor: ${cpu?.model.trim() ?? 'unknown'}, ${cpus().length} core(s)`,
     `memory: ${(totalmem() / 2 ** 30).toFixed(1)} GiB`,
+    `load before the run: ${loadavg()[0]?.toFixed(1)} (above 0.5 other work disturbs the figures)`,
     pinned
       ? `placement: the measured server on core ${SERVER_CPU}, the client on core ${CLIENT_CPU} (taskset)`
       : 'placement: left to the system (no taskset, or one core)',

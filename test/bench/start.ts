@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { Child, freePort, SERVER_CPU, untilAnswers, usage } from './child.ts';
+import { Child, freePort, untilAnswers, usage } from './child.ts';
 import { type Spread, shown, spread } from './figures.ts';
 import { gantryCommand, writeConfig } from './gantry.ts';
 import type { Options } from './options.ts';
@@ -35,6 +35,7 @@ export async function start({ quick, rounds }: Options): Promise<Section> {
     about: [
       `From the start of the process to the first 200 of GET ${PING}, asked every 5 ms. The plugins of config/base.yaml,`,
       `${SERVICES + 1} service files in TypeScript beside those of services/health, the channels in one YAML file, an API key on each.`,
+      'The server is not bound to a core here.',
     ],
     tables: [
       {
@@ -65,7 +66,7 @@ async function once(channels: number, services: string): Promise<Started> {
     port,
   );
   const startedAt = performance.now();
-  const child = new Child(`gantry with ${channels} channels`, gantryCommand(config), { cpu: SERVER_CPU });
+  const child = new Child(`gantry with ${channels} channels`, gantryCommand(config), {});
   await untilAnswers(child, { port, path: PING, everyMs: 5 });
   const seconds = (performance.now() - startedAt) / 1000;
   const { cpuMs, rssMb } = usage(child.pid);

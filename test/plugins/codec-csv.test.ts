@@ -47,7 +47,7 @@ describe('codec.csv', () => {
       { name: 'a quote that is not closed before 10 MB', raw: () => `a\n"${'x,\n'.repeat(3.3e6)}`, maxMs: 8000 },
       { name: 'a million carriage returns', raw: () => `a\n${'\r'.repeat(1e6)}`, maxMs: 2000 },
       { name: 'a million NULs', raw: () => '\0'.repeat(1e6), maxMs: 500 },
-      { name: 'names of Object.prototype', raw: 'constructor,toString,prototype\n1,2,3', maxMs: 50 },
+      { name: 'names of Object.prototype', raw: 'constructor,toString,prototype\n1,2,3', maxMs: 250 },
     ],
     impossible: [
       { name: 'a text', value: 'a,b' },

@@ -80,26 +80,26 @@ describe('codec.xml', () => {
       { name: 'an element _', raw: '<r><_>text</_></r>' },
     ],
     hostile: [
-      { name: 'a billion laughs', raw: () => laughs(9), maxMs: 100 },
+      { name: 'a billion laughs', raw: () => laughs(9), maxMs: 500 },
       {
         name: 'a quadratic blow-up',
         raw: () => `<!DOCTYPE r [<!ENTITY a "${'x'.repeat(1e5)}">]><r>${'&a;'.repeat(2000)}</r>`,
-        maxMs: 100,
+        maxMs: 500,
       },
-      { name: 'default attributes by the million', raw: () => defaults(1000, 1e5), maxMs: 100 },
+      { name: 'default attributes by the million', raw: () => defaults(1000, 1e5), maxMs: 500 },
       {
         name: 'an external entity',
         raw: '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/hostname">]><r>&x;</r>',
-        maxMs: 50,
+        maxMs: 250,
       },
       {
         name: 'an external parameter entity',
         raw: '<!DOCTYPE r [<!ENTITY % p SYSTEM "file:///etc/hostname"> %p;]><r/>',
-        maxMs: 50,
+        maxMs: 250,
       },
-      { name: 'an external DTD', raw: '<!DOCTYPE r SYSTEM "http://127.0.0.1:9/evil.dtd"><r>ok</r>', maxMs: 50 },
+      { name: 'an external DTD', raw: '<!DOCTYPE r SYSTEM "http://127.0.0.1:9/evil.dtd"><r>ok</r>', maxMs: 250 },
       { name: 'a depth of 100,000', raw: () => nest(1e5), maxMs: 500 },
-      { name: 'a depth of 65', raw: nest(65), maxMs: 50 },
+      { name: 'a depth of 65', raw: nest(65), maxMs: 250 },
       { name: '200,000 siblings', raw: () => `<r>${'<a/>'.repeat(2e5)}</r>`, maxMs: 2000 },
       { name: '100,000 siblings less one', raw: () => `<r>${'<a/>'.repeat(1e5 - 1)}</r>`, maxMs: 4000 },
       {
@@ -129,12 +129,12 @@ describe('codec.xml', () => {
       {
         name: 'names of Object.prototype',
         raw: '<r constructor="c" toString="x"><constructor><prototype><polluted>yes</polluted></prototype></constructor><toString>5</toString><hasOwnProperty/></r>',
-        maxMs: 50,
+        maxMs: 250,
       },
       {
         name: 'a namespace prefix __proto__',
         raw: '<__proto__:r xmlns:__proto__="u" __proto__:constructor="1"/>',
-        maxMs: 50,
+        maxMs: 250,
       },
     ],
     impossible: [
@@ -307,6 +307,8 @@ describe('codec.xml', () => {
       ['<r', /tag that is not closed/],
       ['<r>', /tag that is not closed/],
       ['<!DOCTYPE r><r/>', /has a DOCTYPE/],
+      // Refused before it is parsed, so that what is wrong in it is not found.
+      ['\ufeff<?xml version="1.0"?> <!-- --><!DOCTYPE r [<!ENTITY', /has a DOCTYPE/],
     ];
     for (const [xml, reason] of cases) {
       it(JSON.stringify(xml), () => expect(problemOf(xml)?.message).to.match(reason));
