@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
-import { type ErrorKind, GantryError } from './errors.ts';
+import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
 
@@ -55,6 +55,8 @@ export interface ReplyNotes {
 export interface InvokeOptions {
   /** Never longer than what the calling call has left. */
   readonly timeoutMs?: number;
+  /** For a service with a handler for each verb: which one. Default: the calling call's. */
+  readonly verb?: string;
 }
 
 export interface RetryOptions extends InvokeOptions {
@@ -138,6 +140,7 @@ export class Call {
   #log: Logger | null = null;
   #children: Set<Call> | null = null;
   #listeners: Set<() => void> | null = null;
+  #verb: string | undefined = undefined;
 
   constructor(channel: string, message: Message, parent: Call | null = null) {
     this.channel = channel;
@@ -157,6 +160,10 @@ export class Call {
   }
   get method(): string | undefined {
     return this.message.method;
+  }
+  /** Which handler of a service by verbs is meant: the message's method, or what the invoking service asked for. */
+  get verb(): string | undefined {
+    return this.#verb ?? this.message.method;
   }
   get path(): string | undefined {
     return this.message.path;
@@ -201,7 +208,9 @@ export class Call {
 
   abort(reason: unknown): void {
     if (this.#reason !== undefined) return;
-    this.#reason = reason ?? new GantryError('CALL_ABORTED', 'The call was aborted');
+    this.#reason = isGantryError(reason)
+      ? reason
+      : new GantryError('CALL_ABORTED', 'The call was aborted', reason === undefined ? {} : { cause: reason });
     this.#abort?.abort(this.#reason);
     if (this.#children !== null) for (const child of this.#children) child.abort(this.#reason);
     if (this.#listeners !== null) for (const listener of this.#listeners) listener();
@@ -215,8 +224,9 @@ export class Call {
   }
 
   /** A call made on behalf of this one: the same id, caller and message, and not after this one's deadline. */
-  child(): Call {
+  child(verb: string | undefined = this.#verb): Call {
     const child = new Call(this.channel, this.message, this);
+    child.#verb = verb;
     child.identity = this.identity;
     child.deadlineAt = this.deadlineAt;
     child.invoker = this.invoker;

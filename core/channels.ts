@@ -158,7 +158,7 @@ export class Channels {
     const channel: Channel = {
       name: definition.name,
       address: definition.address,
-      settings: definition.settings ?? {},
+      settings: wrapSecrets(transport.settings ?? {}, definition.settings ?? {}) as Record<string, unknown>,
       codec,
       codecs: negotiable(definition, codec, codecs),
       contract: slot as Contract,

@@ -17,13 +17,22 @@ const LevelName = Type.Union(
 /** A timer set for longer fires at once. */
 const LONGEST_MS = 2 ** 31 - 1;
 
+const DATA = '../data';
+
+/** What each entry of "plugins" may have beside the plugin's own block. */
+export const Entry = Type.Object(
+  { use: Type.Optional(Type.String({ minLength: 1 })), optional: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false },
+);
+export type Entry = Static<typeof Entry>;
+
 /** The root of a config file, after its layers are laid over each other. */
 export const Config = Type.Object(
   {
     name: Type.String({ default: 'gantry', minLength: 1, maxLength: 100, description: 'The name of this process' }),
     data: Type.String({
-      default: '../data',
-      description: 'Folder for what this process keeps; beside the config file',
+      default: DATA,
+      description: 'Folder for what this process keeps; beside the config file, or where a variable says',
     }),
     log: Type.Object(
       {
@@ -73,7 +82,7 @@ export interface ReadOptions {
 
 /**
  * Reads a config file with its layers: the `extends` chain, the file itself, `<file>.local.yaml` beside it. Maps are
- * merged, everything else is replaced; null removes. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are
+ * merged, channels and connections too, by name; services are added to; everything else is replaced; null removes. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are
  * put in last. Throws CONFIG_UNREADABLE or CONFIG_INVALID with all problems.
  */
 export function readConfig(file: string, { env = process.env }: ReadOptions = {}): { config: Config; dir: string } {
@@ -81,11 +90,12 @@ export function readConfig(file: string, { env = process.env }: ReadOptions = {}
   const dir = path.dirname(absolute);
   const problems: Problem[] = [];
   const layers = [...chain(absolute, []), ...local(absolute)];
-  const merged = layers.reduce<Tree>((under, over) => merge(under, over) as Tree, {});
+  const merged = layers.reduce<Tree>(overlay, {});
   delete merged['extends'];
-  const tree = fill(merged, '', { env, dir, problems }) as Tree;
+  const tree = fill(merged, '', { env, problems }) as Tree;
+  tree['data'] = dataFolder(tree['data'], dir);
   const config = settle(Config, tree) as Config;
-  const wrong = compileConfig(Config)(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') }));
+  const wrong = compileConfig(Config, 'the config')(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') }));
   // What a reference could not write is wrong once, not also of the wrong type.
   problems.push(...wrong.filter(({ path }) => !problems.some((p) => p.path === path)));
   refuse(problems);
@@ -102,6 +112,35 @@ export function merge(under: unknown, over: unknown): unknown {
     else result[key] = merge(result[key], value);
   }
   return result;
+}
+
+/** A layer over another: like merge(), but what has names is added to, and merged by name; services are added to. */
+function overlay(under: Tree, over: Tree): Tree {
+  const result = merge(under, over) as Tree;
+  for (const key of ['channels', 'connections']) {
+    if (Array.isArray(under[key]) && Array.isArray(over[key])) result[key] = byName(under[key], over[key]);
+  }
+  if (Array.isArray(under['services']) && Array.isArray(over['services'])) {
+    result['services'] = [...new Set([...under['services'], ...over['services']])];
+  }
+  return result;
+}
+
+function byName(under: readonly unknown[], over: readonly unknown[]): unknown[] {
+  const nameOf = (entry: unknown) => (isTree(entry) ? entry['name'] : undefined);
+  const merged = under.map((entry) => {
+    const name = nameOf(entry);
+    const later = name === undefined ? undefined : over.find((one) => nameOf(one) === name);
+    return later === undefined ? entry : merge(entry, later);
+  });
+  const known = new Set(under.map(nameOf));
+  return [...merged, ...over.filter((entry) => nameOf(entry) === undefined || !known.has(nameOf(entry)))];
+}
+
+/** What an operator gives by a variable is relative to where he stands, everything else to the config file. */
+function dataFolder(data: unknown, dir: string): unknown {
+  if (data instanceof Written) return data.text === '' ? path.resolve(dir, DATA) : path.resolve(data.text);
+  return data === undefined ? path.resolve(dir, DATA) : typeof data === 'string' ? path.resolve(dir, data) : data;
 }
 
 interface SchemaNode {
@@ -142,6 +181,16 @@ export function plain(value: unknown): unknown {
   if (value instanceof Written) return value.text;
   if (Array.isArray(value)) return value.map(plain);
   return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)])) : value;
+}
+
+/** Deeply; what is no plain object or list (a Secret) stays as it is. */
+export function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) {
+    for (const entry of Object.values(value)) freeze(entry);
+    Object.freeze(value);
+  }
+  return value;
 }
 
 /** Throws CONFIG_INVALID that lists all problems; does nothing where there are none. */
@@ -216,8 +265,29 @@ function parse(file: string, text: string): Tree {
     throw new GantryError('CONFIG_INVALID', `${file} is not valid YAML: ${(cause as Error).message}`, { cause });
   }
   refuseProto(value, file);
-  if (isTree(value)) return value;
+  if (isTree(value)) return rooted(value, path.dirname(file));
   throw new GantryError('CONFIG_INVALID', `${file} must hold a map of settings at its top`);
+}
+
+/** Paths are relative to the file that they stand in, whichever file extends it. */
+function rooted(tree: Tree, dir: string): Tree {
+  const at = (value: unknown) =>
+    typeof value === 'string' && !value.includes('${') ? path.resolve(dir, value) : value;
+  const files = (value: unknown): unknown => {
+    if (typeof value === 'string') {
+      return value.replace(/\$\{file:([^}]*)\}/g, (_, name: string) => `\${file:${path.resolve(dir, name)}}`);
+    }
+    if (Array.isArray(value)) return value.map(files);
+    return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, files(entry)])) : value;
+  };
+  const result = files(tree) as Tree;
+  const { services, plugins } = result;
+  if (Array.isArray(services)) result['services'] = services.map(at);
+  for (const block of isTree(plugins) ? Object.values(plugins) : []) {
+    if (isTree(block) && typeof block['use'] === 'string' && /^\.{1,2}(\/|$)/.test(block['use']))
+      block['use'] = at(block['use']);
+  }
+  return result;
 }
 
 /** Laying layers over each other copies what aliases stand for, and a circle would have no end. */
@@ -239,7 +309,6 @@ function refuseProto(value: unknown, file: string): void {
 
 interface Filling {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly dir: string;
   readonly problems: Problem[];
 }
 
@@ -285,8 +354,7 @@ function fromEnv(argument: string, whole: string, at: string, { env, problems }:
   return '';
 }
 
-function fromFile(argument: string, whole: string, at: string, { dir, problems }: Filling): string {
-  const file = path.resolve(dir, argument);
+function fromFile(file: string, whole: string, at: string, { problems }: Filling): string {
   try {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
   } catch (error) {

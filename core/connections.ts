@@ -1,5 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Call } from './call.ts';
+import { inTime } from './deadline.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
@@ -50,7 +51,8 @@ export class Connections implements Outlets {
     if (transport?.connect !== undefined && transport.options !== undefined) {
       let validate = this.#schemas.get(transport.options);
       if (validate === undefined) this.#schemas.set(transport.options, (validate = compileConfig(transport.options)));
-      return validate(definition.options, `${at}.options`);
+      const problems = validate(definition.options, `${at}.options`);
+      return problems.length > 0 ? problems : beyondSchema(transport, definition);
     }
     const sending = [...transports].filter(([, t]) => t.connect !== undefined).map(([name]) => name);
     return [
@@ -161,7 +163,7 @@ export class Connections implements Outlets {
     let live: Connection | undefined;
     try {
       const lost = (reason: unknown) => live !== undefined && this.#lost(entry, live, reason);
-      live = await transport.connect?.(entry.name, options, { lost });
+      live = await opened(transport.connect?.(entry.name, options, { lost }));
     } catch (error) {
       entry.problem = error;
       if (isGantryError(error) && !error.retryable) throw error;
@@ -202,6 +204,32 @@ export class Connections implements Outlets {
       if (up !== false) return;
       log.debug({ connection: name, attempt, error: entry.problem }, 'a connection is still down');
     }
+  }
+}
+
+const CONNECT_MS = 15_000;
+
+/** A connect() that hangs counts as failed; what comes of it later is closed. */
+async function opened(connecting: Promise<Connection> | undefined): Promise<Connection | undefined> {
+  let late = false;
+  connecting?.then(
+    (connection) => void (late && connection.close().catch(() => {})),
+    () => {},
+  );
+  return inTime(connecting, CONNECT_MS, () => {
+    late = true;
+    return new GantryError('OUTGOING_UNAVAILABLE', `Connecting took longer than ${CONNECT_MS} ms`);
+  });
+}
+
+/** What only the transport itself can see. */
+function beyondSchema(transport: Transport, { name, options }: ConnectionDefinition): readonly Problem[] {
+  try {
+    transport.checkOptions?.(name, wrapSecrets(transport.options as TSchema, options) as Record<string, unknown>);
+    return [];
+  } catch (thrown) {
+    const { problems, message, hint } = toGantryError(thrown);
+    return problems ?? [{ path: `connection '${name}'.options`, message, ...(hint === undefined ? {} : { hint }) }];
   }
 }
 

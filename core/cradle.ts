@@ -9,7 +9,7 @@ import type { Transport } from './ports/transport.ts';
 import type { ServerInfo } from './server.ts';
 import type { Services } from './services.ts';
 
-/** Every token that can be injected. Third parties add theirs by declaration merging. */
+/** Every token that can be injected. */
 export interface Cradle {
   server: ServerInfo;
   logs: Logs;

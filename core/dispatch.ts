@@ -1,11 +1,12 @@
 /** Hot. */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { ReadableStream, type ReadableStream as WebStream } from 'node:stream/web';
 import type { Call, Identity, Invoker, Reply } from './call.ts';
 import { type GantryError, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
-import { checkInput, type Slot, within } from './services.ts';
+import { checkInput, isThenable, type Slot, within } from './services.ts';
 
 /** What a channel needs at run time, resolved when it was bound. Null: the channel has no such step. */
 export interface Line {
@@ -48,25 +49,28 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
     if (line.received !== null) line.received.call(call);
     if (line.guard !== null) {
       const identity = line.guard(call);
-      call.identity = identity instanceof Promise ? await identity : identity;
+      call.identity = isThenable(identity) ? await identity : identity;
     }
     if (line.before !== null) reply = await line.before.promise(call);
     if (reply === undefined) {
       const read = input(line, call);
-      call.input = read instanceof Promise ? await read : read;
+      call.input = isThenable(read) ? await read : read;
+      // A service that is deployed again meanwhile does not change what this call is held to.
+      const { output: clean } = slot;
       checkInput(slot, call.input);
       let output = slot.handle(call.input, call);
-      if (output instanceof Promise) output = await within(output, call, slot.name);
+      if (isThenable(output)) output = await within(output, call, slot.name);
       if (line.after !== null) output = await line.after.promise(output, call);
-      reply = answer(slot, call, call.encoder ?? line.codec, output);
+      reply = answer(clean, call, call.encoder ?? line.codec, output);
     }
   } catch (thrown) {
     reply = refuse(line, call, toGantryError(thrown));
+  } finally {
+    if (--traffic.inHand === 0 && traffic.empty !== null) setImmediate(traffic.empty);
   }
   const ms = performance.now() - startedAt;
   if (slot.meter !== null) slot.meter.record(ms, reply.error !== null);
   if (line.done !== null) line.done.call(call, reply, ms);
-  if (--traffic.inHand === 0 && traffic.empty !== null) setImmediate(traffic.empty);
   return reply;
 }
 
@@ -74,24 +78,28 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
 function input({ codec, slot }: Line, call: Call): unknown {
   const { message } = call;
   if (message.read !== undefined) return message.read(call);
+  if (slot.input !== 'value') return raw(message.body ?? '', slot.input);
   if (message.body === undefined || message.body === null) return undefined;
   const value = codec.decode(message.body);
   return codec.typed ? value : slot.coerce(value);
 }
 
-function answer(slot: Slot, call: Call, codec: Codec, output: unknown): Reply {
-  if (output === undefined || output === null) {
-    if (slot.output !== null && output !== undefined) slot.output(output);
-    if (output === undefined) return { outcome: 'ok', body: null, contentType: NO_CONTENT, error: null };
-  }
-  if (isRaw(output)) {
+function raw(body: Uint8Array | string, as: 'bytes' | 'stream'): Uint8Array | Readable {
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+  return as === 'bytes' ? bytes : Readable.from([bytes], { objectMode: false });
+}
+
+function answer(clean: Slot['output'], call: Call, codec: Codec, output: unknown): Reply {
+  const given = clean === null ? output : clean(output);
+  if (given === undefined) return { outcome: 'ok', body: null, contentType: NO_CONTENT, error: null };
+  if (clean === null && isRaw(given)) {
     const contentType = call.notes?.contentType ?? 'application/octet-stream';
-    return { outcome: 'ok', body: output, contentType, error: null };
+    const body = given instanceof ReadableStream ? Readable.fromWeb(given as WebStream) : given;
+    return { outcome: 'ok', body, contentType, error: null };
   }
-  const clean = slot.output === null ? output : slot.output(output);
   return {
     outcome: 'ok',
-    body: codec.encode(clean),
+    body: codec.encode(given),
     contentType: call.notes?.contentType ?? contentTypeOf(codec),
     error: null,
   };
@@ -107,9 +115,10 @@ function refuse(line: Line, call: Call, error: GantryError): Reply {
   return { outcome: error.kind, body: null, contentType: NO_CONTENT, error };
 }
 
-function isRaw(value: unknown): value is Uint8Array | Readable {
+function isRaw(value: unknown): value is Uint8Array | Readable | ReadableStream {
   if (typeof value !== 'object' || value === null) return false;
-  return value instanceof Uint8Array || typeof (value as { pipe?: unknown }).pipe === 'function';
+  if (value instanceof Uint8Array || typeof (value as { pipe?: unknown }).pipe === 'function') return true;
+  return value instanceof ReadableStream;
 }
 
 /** The content type that a codec writes. */

@@ -51,6 +51,7 @@ export const CODES = {
   AUTH_REJECTED: 'unauthorized',
   AUTH_FORBIDDEN: 'forbidden',
   SERVICE_FAILED: 'bug',
+  INVOCATION_INVALID: 'bug',
   OUTPUT_INVALID: 'bug',
   TAP_FAILED: 'bug',
   CALL_TIMEOUT: 'timeout',
@@ -138,7 +139,12 @@ export class GantryError extends Error {
 
 /** By brand, not by `instanceof`: a third party's plugin may bring a second copy of this class. */
 export function isGantryError(thrown: unknown): thrown is GantryError {
-  return typeof thrown === 'object' && thrown !== null && (thrown as { [BRAND]?: unknown })[BRAND] === true;
+  try {
+    return typeof thrown === 'object' && thrown !== null && (thrown as { [BRAND]?: unknown })[BRAND] === true;
+  } catch {
+    // A proxy, e.g., throws at who looks.
+    return false;
+  }
 }
 
 /** Anything thrown becomes a GantryError once; what is not ours is hidden behind SERVICE_FAILED. */

@@ -8,7 +8,10 @@ const home = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const main = path.join(home, 'dist/core/main.js');
 
 /** File -> the command that generates it, and how to run that command. */
-const GENERATED = { 'config/schema.json': { args: ['schema'], mend: 'npm run schema' } };
+const GENERATED = {
+  'config/schema.json': { args: ['schema'], mend: 'npm run schema' },
+  'docs/configuration.md': { args: ['schema', '--docs'], mend: 'npm run schema' },
+};
 
 let stale = 0;
 for (const [file, { args, mend }] of Object.entries(GENERATED)) {

@@ -28,7 +28,7 @@ export function createHooks() {
     // the life of a call
     received: new SyncHook<[Call]>(['call']),
     /** A reply given here is the answer; the service is not run. */
-    before: new AsyncSeriesBailHook<[Call], Reply>(['call']),
+    before: new AsyncSeriesBailHook<[Call], Reply | undefined>(['call']),
     /** Gives the output on, changed or not. */
     after: new AsyncSeriesWaterfallHook<[unknown, Call]>(['output', 'call']),
     failed: new SyncHook<[GantryError, Call]>(['error', 'call']),
@@ -53,7 +53,12 @@ interface Tap {
  * After create(): every tap must be named after its plugin, and there will be no more taps. A tap that throws is
  * named; where it only observes, it is logged and changes nothing.
  */
-export function sealHooks(hooks: Hooks, ids: ReadonlySet<string>, log: Logger): void {
+export function sealHooks(
+  hooks: Hooks,
+  ids: ReadonlySet<string>,
+  log: Logger,
+  gone: ReadonlySet<string> = new Set(),
+): void {
   for (const [name, hook] of Object.entries(hooks)) {
     for (const tap of hook.taps as unknown as Tap[]) {
       if (!ids.has(tap.name)) {
@@ -61,7 +66,8 @@ export function sealHooks(hooks: Hooks, ids: ReadonlySet<string>, log: Logger): 
           hint: `A tap is named after its plugin: hooks.${name}.tap(id, ...) with the id that create() was given.`,
         });
       }
-      tap.fn = DECIDING.has(name) ? named(tap, name) : observing(tap, name, log);
+      const fn = DECIDING.has(name) ? named(tap, name) : observing(tap, name, log);
+      tap.fn = unlessGone(tap, fn, gone);
     }
     const refuse = () => {
       throw new GantryError('HOOK_MISUSED', `Hook '${name}' is sealed`, { hint: 'Tap hooks in create(), not later.' });
@@ -108,6 +114,15 @@ function observing({ name, fn }: Tap, hook: string, log: Logger): Tap['fn'] {
     } catch (error) {
       tell(error);
     }
+  };
+}
+
+/** A plugin that was given up decides nothing and sees nothing. */
+function unlessGone({ name, type }: Tap, fn: Tap['fn'], gone: ReadonlySet<string>): Tap['fn'] {
+  return (...args) => {
+    if (!gone.has(name)) return fn(...args);
+    if (type === 'async') (args.at(-1) as () => void)();
+    return type === 'promise' ? Promise.resolve() : undefined;
   };
 }
 

@@ -1,9 +1,11 @@
+import path from 'node:path';
 import { asValue, createContainer, InjectionMode } from 'awilix';
 import { type ChannelDefinition, Channels } from './channels.ts';
-import { type Config, plain, refuse, settle } from './config.ts';
+import { type Config, freeze, plain, refuse, settle } from './config.ts';
 import { type ConnectionDefinition, Connections } from './connections.ts';
 import type { Cradle } from './cradle.ts';
-import { type ErrorCode, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
+import { inTime } from './deadline.ts';
+import { GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
 import { createHooks, type Hooks, sealHooks } from './hooks.ts';
 import { load } from './loader.ts';
 import type { Logger, Logs } from './log.ts';
@@ -35,6 +37,8 @@ export interface KernelOptions {
   readonly graceMs?: number;
   /** What plugins' own paths are relative to. */
   readonly dir?: string;
+  /** Where this process may keep files. */
+  readonly data?: string;
 }
 
 type State = ServerInfo['state'];
@@ -50,6 +54,8 @@ export class Kernel {
   readonly #units: Unit[] = [];
   #started: Unit[] = [];
   #state: State = 'starting';
+  /** Optional plugins that did not start: their taps are passed over. */
+  readonly #gone = new Set<string>();
   #refused = 0;
   #stopping: Promise<void> | null = null;
 
@@ -74,7 +80,7 @@ export class Kernel {
     const kernelTokens = new Set(Object.keys(this.#container.registrations));
     for (const one of order(settled as Loaded[], kernelTokens)) this.#create(one);
     this.#freeOptional();
-    sealHooks(this.hooks, new Set(loaded.map((l) => l.id)), this.log);
+    sealHooks(this.hooks, new Set(loaded.map((l) => l.id)), this.log, this.#gone);
     return this;
   }
 
@@ -93,9 +99,15 @@ export class Kernel {
   /** The same for files: a broken one is logged with its path and reason, and the rest is deployed. */
   deployFiles(files: readonly ServiceFile[]): readonly GantryError[] {
     const refused: GantryError[] = [];
+    const first = new Map<string, string>();
     for (const one of files) {
       try {
         if ('refused' in one) throw one.refused;
+        const other = first.get(one.name);
+        if (other !== undefined) {
+          throw new GantryError('SERVICE_DUPLICATE', `'${one.name}' is the name of the service in ${other} already`);
+        }
+        first.set(one.name, one.file);
         this.deploy([one]);
       } catch (thrown) {
         const error = toGantryError(thrown);
@@ -156,7 +168,9 @@ export class Kernel {
       const active = connections.filter((c) => c.active !== false);
       await Promise.all(active.map((c) => this.cradle.connections.open(this.#connection(c))));
       await this.#startUnits((stage) => stage === EDGE);
-      await this.hooks.ready.promise();
+      const { startTimeoutMs = 15_000 } = this.#options;
+      const late = `A tap of hook 'ready' did not end in ${startTimeoutMs} ms`;
+      await within(startTimeoutMs, this.hooks.ready.promise(), late);
       if (this.#stopping !== null) return this;
       this.cradle.channels.open();
       this.#state = 'ready';
@@ -180,7 +194,10 @@ export class Kernel {
     if (wired) {
       const { channels, services, connections } = this.cradle;
       channels.close();
-      await this.hooks.draining.promise().catch((error) => this.log.error({ error }, 'draining failed'));
+      const late = `A tap of hook 'draining' did not end in ${STOP_MS} ms`;
+      await within(STOP_MS, this.hooks.draining.promise(), late).catch((error: unknown) =>
+        this.log.error({ error }, 'draining failed'),
+      );
       for (const { id, instance } of this.#started) {
         try {
           instance.pause?.();
@@ -194,13 +211,13 @@ export class Kernel {
         this.log.warn({ left, graceMs }, 'calls were still in hand when the time to wait for them was over');
       await services.settle(until - performance.now());
       if (services.background > 0) this.log.warn({ left: services.background }, 'asynchronous calls were cut off');
-      await connections.closeAll();
+      await within(STOP_MS, connections.closeAll(), 'A connection did not close').catch((error: unknown) =>
+        this.log.error({ error }, 'closing connections failed'),
+      );
     }
     for (let unit = this.#started.pop(); unit !== undefined; unit = this.#started.pop()) {
-      const { id, instance } = unit;
-      await within(STOP_MS, instance.stop?.(), 'PLUGIN_START_TIMEOUT', `${id} did not stop in ${STOP_MS} ms`).catch(
-        (error: unknown) => this.log.error({ plugin: id, error }, 'stop failed'),
-      );
+      const { id } = unit;
+      await stopped(unit).catch((error: unknown) => this.log.error({ plugin: id, error }, 'stop failed'));
     }
     this.#state = 'stopped';
   }
@@ -214,7 +231,7 @@ export class Kernel {
       this.#started.push(unit);
       try {
         const text = `${id} did not start in ${startTimeoutMs} ms`;
-        await within(startTimeoutMs, instance.start?.(), 'PLUGIN_START_TIMEOUT', text);
+        await within(startTimeoutMs, instance.start?.(), text);
       } catch (thrown) {
         const error = isGantryError(thrown)
           ? thrown
@@ -229,7 +246,8 @@ export class Kernel {
         this.log.warn({ plugin: id, error }, 'an optional plugin did not start; the rest goes on');
         this.#started.pop();
         unit.withdraw();
-        await instance.stop?.().catch(() => {});
+        this.#gone.add(id);
+        await stopped(unit).catch(() => {});
       }
     }
   }
@@ -255,6 +273,7 @@ export class Kernel {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new GantryError('PLUGIN_MALFORMED', `create() of ${id} failed: ${reason}`, { cause });
     }
+    if (instance instanceof Promise) instance.catch(() => {});
     if (typeof instance !== 'object' || instance === null || instance instanceof Promise) {
       throw new GantryError('PLUGIN_MALFORMED', `create() of ${id} gave no instance`, {
         hint: 'create() is sync and returns the methods of its port; connecting belongs in start().',
@@ -283,11 +302,12 @@ export class Kernel {
   }
 
   #registerCore(): void {
-    const { logs, name = 'gantry', version = '0' } = this.#options;
+    const { logs, name = 'gantry', version = '0', data = path.resolve('data') } = this.#options;
     const kernel = this;
     const server: ServerInfo = {
       name,
       version,
+      data,
       startedAt: new Date(),
       get state() {
         return kernel.#state;
@@ -300,9 +320,9 @@ export class Kernel {
     const services = new Services({
       ...parts,
       meter: (service) => (this.cradle.stats as Cradle['stats'] | null)?.meter(service) ?? null,
-      build: (service) =>
+      build: (service, name) =>
         service.create({
-          log: this.log.child({ service: service.name }),
+          log: this.log.child({ service: name }),
           connections,
           errors: raise(service.errors),
           server,
@@ -345,7 +365,7 @@ export class Kernel {
 }
 
 function checkBlock({ id, plugin, config }: { id: string; plugin: Loaded['plugin']; config: object }): Problem[] {
-  const problems = compileConfig(plugin.config)(config, `plugins.${id}`);
+  const problems = compileConfig(plugin.config, id)(config, `plugins.${id}`);
   return problems.map((p) => ({ ...p, plugin: plugin.id }));
 }
 
@@ -368,27 +388,13 @@ function twice(what: string, definitions: readonly { name: string }[]): Problem[
   });
 }
 
-function freeze<T>(value: T): T {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
-  if (Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype) {
-    for (const entry of Object.values(value)) freeze(entry);
-    Object.freeze(value);
-  }
-  return value;
+/** Closes one plugin, in bounded time, however it fails. */
+async function stopped({ id, instance }: Unit): Promise<void> {
+  await within(STOP_MS, instance.stop?.(), `${id} did not stop in ${STOP_MS} ms`);
 }
 
-async function within(ms: number, work: Promise<void> | undefined, code: ErrorCode, text: string): Promise<void> {
-  if (work === undefined) return;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new GantryError(code, text, { hint: 'It may wait for something that is not there.' })),
-      ms,
-    );
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+/** A plugin that hangs must not hang the rest. */
+function within(ms: number, work: Promise<unknown> | undefined, text: string): Promise<unknown> {
+  const hint = 'It may wait for something that is not there.';
+  return inTime(work, ms, () => new GantryError('PLUGIN_START_TIMEOUT', text, { hint }));
 }

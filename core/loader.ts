@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -34,7 +34,7 @@ export async function loadPlugin(use: string, from: string, known: readonly stri
 export async function load(specifier: string, from: string): Promise<unknown> {
   if (isPath(specifier)) {
     const target = path.resolve(from, specifier);
-    return loadFile(createRequire(path.join(from, 'x')).resolve(target));
+    return loadFile(fileOf(target, from));
   }
   return importPackage(specifier, from);
 }
@@ -45,6 +45,17 @@ function isPath(specifier: string): boolean {
 
 function ourFile(id: string): string {
   return path.join(pluginsDir, id.replace('.', '-'), `index${extension}`);
+}
+
+/** As require() finds it, and also TypeScript: a file without its ending, or a folder's index.ts. */
+function fileOf(target: string, from: string): string {
+  try {
+    return createRequire(path.join(from, 'x')).resolve(target);
+  } catch (error) {
+    const found = [`${target}.ts`, path.join(target, 'index.ts')].find((file) => existsSync(file));
+    if (found !== undefined) return found;
+    throw error;
+  }
 }
 
 /** From the config file's folder first, then from the working folder, then from our own. */

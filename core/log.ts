@@ -48,7 +48,7 @@ export class Logs {
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: {
           level: (label) => ({ level: label }),
-          log: (fields) => shown(fields),
+          log: (fields) => new Concealer().conceal(fields, 0) as Record<string, unknown>,
         },
         // What stands in the message itself: nobody should put a URL with a password there, but drivers do.
         hooks: {
@@ -66,9 +66,9 @@ export class Logs {
 
   /** The logger of one plugin; every line carries its id. */
   for(plugin: string): Logger {
-    const child = this.#root.child({ plugin }, { level: this.#levels.get(plugin) ?? this.#level });
+    const child = this.#root.child({}, { level: this.#levels.get(plugin) ?? this.#level });
     this.#children.set(plugin, [...(this.#children.get(plugin) ?? []), child]);
-    return follow(child, {});
+    return follow(child, { plugin });
   }
 
   /** Of one plugin, or of all that have none of their own. Takes effect at once. */
@@ -104,20 +104,21 @@ function named(fields: object): object {
 }
 
 /** A copy fit for the log: secrets and credentials hidden, errors with their causes, bounded. Never throws. */
-function shown(fields: object): Record<string, unknown> {
-  try {
-    return new Concealer().conceal(fields, 0) as Record<string, unknown>;
-  } catch (error) {
-    return { unloggable: String((error as Error)?.message) };
-  }
-}
-
 class Concealer {
   #left = MOST;
 
   conceal(value: unknown, depth: number): unknown {
     if (typeof value === 'string') return plain(value);
     if (typeof value !== 'object' || value === null) return value;
+    try {
+      return this.#object(value, depth);
+    } catch {
+      // A getter that throws, or a proxy, must not throw at who logs.
+      return '(unreadable)';
+    }
+  }
+
+  #object(value: object, depth: number): unknown {
     if (value instanceof Secret) return '***';
     if (--this.#left < 0) return '(more)';
     if (value instanceof Error) return this.#describe(value, depth);

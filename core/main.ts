@@ -3,13 +3,15 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Config, explain, readConfig, refuse } from './config.ts';
+import { type Config, Entry, explain, plain, readConfig, refuse, settle } from './config.ts';
+import { configDocs } from './config-docs.ts';
 import { configSchema } from './config-schema.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
 import { Kernel } from './kernel.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
+import { compileConfig } from './schema.ts';
 import { readServices } from './service-files.ts';
 
 /** The package: the folder above `core`, or above `dist/core`. */
@@ -21,7 +23,7 @@ const USAGE = `Usage: gantry <command> [--config FILE]
 
   start    run the process that the config file describes (the default)
   check    tell everything that is wrong with the config; no network is touched
-  schema   print the JSON schema of config files; --out FILE writes it
+  schema   print the JSON schema of config files, with --docs the reference; --out FILE writes it
 
   --config FILE   default: config/default.yaml of this package
 `;
@@ -30,6 +32,7 @@ type Command = (options: Options) => Promise<void>;
 interface Options {
   readonly config: string;
   readonly out?: string;
+  readonly docs: boolean;
 }
 const COMMANDS: Readonly<Record<string, Command>> = { start, check, schema };
 
@@ -48,7 +51,7 @@ async function main(): Promise<void> {
     });
   }
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
-  await command({ config, ...(values.out === undefined ? {} : { out: values.out }) });
+  await command({ config, docs: values.docs === true, ...(values.out === undefined ? {} : { out: values.out }) });
 }
 
 function parsed() {
@@ -58,6 +61,7 @@ function parsed() {
       options: {
         config: { type: 'string', short: 'c' },
         out: { type: 'string' },
+        docs: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
       },
@@ -73,8 +77,8 @@ async function start({ config: file }: Options): Promise<void> {
   const logs = new Logs({ level: config.log.level, levels: config.log.levels, server: config.name });
   const kernel = await wired(config, dir, logs);
   onSignals(kernel, logs);
-  makeData(path.resolve(dir, config.data));
-  kernel.deployFiles(await readServices(config.services.map((folder) => path.resolve(dir, folder))));
+  makeData(config.data);
+  kernel.deployFiles(await readServices(config.services));
   await kernel.start(config);
   greet(kernel, config);
 }
@@ -82,7 +86,7 @@ async function start({ config: file }: Options): Promise<void> {
 async function check({ config: file }: Options): Promise<void> {
   const { config, dir } = readConfig(file);
   const kernel = await wired(config, dir, new Logs({ level: 'silent' }));
-  const files = await readServices(config.services.map((folder) => path.resolve(dir, folder)));
+  const files = await readServices(config.services);
   const refused = kernel.deployFiles(files);
   const problems: Problem[] = refused.map(({ message }) => ({ path: 'services', message }));
   refuse([...problems, ...kernel.check(config.channels, config.connections)]);
@@ -94,8 +98,8 @@ async function check({ config: file }: Options): Promise<void> {
   );
 }
 
-async function schema({ out }: Options): Promise<void> {
-  const text = `${JSON.stringify(await configSchema(), null, 2)}\n`;
+async function schema({ out, docs }: Options): Promise<void> {
+  const text = docs ? await configDocs() : `${JSON.stringify(await configSchema(), null, 2)}\n`;
   if (out === undefined) say(text);
   else writeFileSync(out, text);
 }
@@ -105,9 +109,20 @@ async function wired(config: Config, dir: string, logs: Logs): Promise<Kernel> {
   const known = ownPlugins();
   const problems: Problem[] = [];
   const entries = Object.entries(config.plugins).map(async ([id, block]): Promise<Loaded | null> => {
-    const { use = id, optional = false, ...own } = block as { use?: string; optional?: boolean };
+    const { use, optional, ...own } = block as Record<string, unknown>;
+    const entry = plain(settle(Entry, { use, optional })) as Entry;
     try {
-      return { id, plugin: await loadPlugin(String(use), dir, known), config: own, optional: optional === true };
+      const wrong = compileConfig(Entry, 'the config')(entry, `plugins.${id}`);
+      if (wrong.length > 0) {
+        problems.push(...wrong);
+        return null;
+      }
+      return {
+        id,
+        plugin: await loadPlugin(entry.use ?? id, dir, known),
+        config: own,
+        optional: entry.optional === true,
+      };
     } catch (thrown) {
       const { message, hint } = toGantryError(thrown);
       problems.push({ path: `plugins.${id}`, message, plugin: id, ...(hint === undefined ? {} : { hint }) });
@@ -117,7 +132,7 @@ async function wired(config: Config, dir: string, logs: Logs): Promise<Kernel> {
   const loaded = (await Promise.all(entries)).filter((one) => one !== null);
   refuse(problems);
   const { name, startTimeoutMs, graceMs } = config;
-  return new Kernel({ logs, name, version, startTimeoutMs, graceMs, dir }).create(loaded);
+  return new Kernel({ logs, name, version, startTimeoutMs, graceMs, dir, data: config.data }).create(loaded);
 }
 
 /** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */
@@ -174,7 +189,10 @@ function greet(kernel: Kernel, { name, channels }: Config): void {
   const example = endpoints.find((e) => e.example !== undefined)?.example;
   const hint = example === undefined ? [] : ['', 'Try it:', `  ${example}`];
   say(['', `Gantry ${version}, server '${name}', is ready.`, '', ...lines, ...more, ...hint, '', ''].join('\n'));
-  kernel.log.info({ channels: endpoints.length, services: kernel.cradle.services.names().length }, 'ready');
+  kernel.log.info(
+    { channels: kernel.cradle.channels.list().length, services: kernel.cradle.services.names().length },
+    'ready',
+  );
 }
 
 function serviceOf(channel: string, channels: Config['channels']): string {

@@ -8,7 +8,12 @@ import type { Port, Ports } from './ports/index.ts';
 export const API = 1;
 
 /** What a plugin module exports by default. */
-export interface Plugin<P extends Port = Port, C extends TSchema = TSchema, N extends keyof Cradle = keyof Cradle> {
+export interface Plugin<
+  P extends Port = Port,
+  C extends TSchema = TSchema,
+  N extends keyof Cradle = keyof Cradle,
+  W extends keyof Cradle = keyof Cradle,
+> {
   /** `<port>.<name>`, e.g. `transport.rest`: the folder, the config key, the log field. */
   readonly id: `${P}.${string}`;
   readonly api: typeof API;
@@ -17,9 +22,9 @@ export interface Plugin<P extends Port = Port, C extends TSchema = TSchema, N ex
   /** What it is given. Asking is what orders the start. */
   readonly needs?: readonly N[];
   /** Like needs, but null where no plugin gives it. */
-  readonly wants?: readonly N[];
+  readonly wants?: readonly W[];
   /** Builds the instance. Sync, no I/O: connecting belongs in start(). Hooks are tapped here. */
-  create(given: Pick<Cradle, N> & Own<C>): Ports[P] & Lifecycle;
+  create(given: Pick<Cradle, N> & { [T in W]: Cradle[T] | null } & Own<C>): Ports[P] & Lifecycle;
 }
 
 /** What each plugin gets of its own, without asking. */
@@ -44,9 +49,12 @@ export interface Lifecycle {
 }
 
 /** Gives a plugin its types; returns it unchanged. */
-export function definePlugin<P extends Port, C extends TSchema, const N extends keyof Cradle = never>(
-  plugin: Plugin<P, C, N>,
-): Plugin<P, C, N> {
+export function definePlugin<
+  P extends Port,
+  C extends TSchema,
+  const N extends keyof Cradle = never,
+  const W extends keyof Cradle = never,
+>(plugin: Plugin<P, C, N, W>): Plugin<P, C, N, W> {
   return plugin;
 }
 

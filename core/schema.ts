@@ -31,11 +31,14 @@ export type Check = (value: unknown) => readonly Problem[];
 
 const none: readonly Problem[] = Object.freeze([]);
 
-/** For what operators write: lists every problem, with dotted paths below `at`. Fills in defaults. */
+/**
+ * For what operators write: lists every problem, with dotted paths below `at`. Fills in defaults. A key that the schema
+ * does not name is a problem, unless the schema itself says more about further keys.
+ */
 export function compileConfig(schema: TSchema, of = 'a plugin'): (value: unknown, at: string) => readonly Problem[] {
   let validate: ValidateFunction;
   try {
-    validate = compile(schema, forConfig);
+    validate = compile(closed(schema, isPart) as TSchema, forConfig);
   } catch (cause) {
     throw new GantryError('PLUGIN_MALFORMED', `${of} has a schema that is not valid: ${(cause as Error).message}`, {
       cause,
@@ -63,7 +66,9 @@ export function compileOutput(schema: TSchema, of: string): (value: unknown) => 
       cause,
       hint: `Mend the service or its output schema: ${why}`,
     });
+  const nothing = loose(null) === true;
   return (value) => {
+    if (value === undefined && nothing) return undefined;
     let copy: unknown;
     try {
       if (!defaults && exact(value)) return value;
@@ -176,13 +181,17 @@ function mapped(map: object, change: (value: unknown) => unknown): object {
   return Object.fromEntries(Object.entries(map).map(([name, value]) => [name, change(value)]));
 }
 
-/** The same schema with every object closed that says nothing about further properties. */
-function closed(schema: unknown): unknown {
-  if (Array.isArray(schema)) return schema.map(closed);
+/** The parts of an intersection name only their own keys. */
+const isPart = (key: string) => key === 'allOf';
+
+/** The same schema with every object closed that says nothing about further properties, but for what is `left` alone. */
+function closed(schema: unknown, left = (_key: string) => false): unknown {
+  const close = (part: unknown) => closed(part, left);
+  if (Array.isArray(schema)) return schema.map(close);
   if (typeof schema !== 'object' || schema === null) return schema;
   const copy: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(schema)) {
-    copy[key] = DATA.has(key) ? value : NAMED.has(key) ? mapped(value as object, closed) : closed(value);
+    copy[key] = DATA.has(key) || left(key) ? value : NAMED.has(key) ? mapped(value as object, close) : close(value);
   }
   const object = schema as { type?: unknown; properties?: unknown };
   if (object.type === 'object' && object.properties !== undefined && !('additionalProperties' in schema)) {

@@ -2,6 +2,8 @@
 export interface ServerInfo {
   readonly name: string;
   readonly version: string;
+  /** The folder for what this process keeps; it exists. */
+  readonly data: string;
   readonly startedAt: Date;
   readonly state: 'starting' | 'ready' | 'draining' | 'stopped';
 }

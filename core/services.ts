@@ -1,6 +1,6 @@
 import type { Call, InvokeOptions, Invoker, Outcome, RetryOptions, Target, Work } from './call.ts';
 import { type Coerce, compileCoerce } from './coerce.ts';
-import { didYouMean, GantryError, toGantryError } from './errors.ts';
+import { didYouMean, GantryError, isGantryError, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
 import type { Meter } from './ports/stats.ts';
@@ -21,6 +21,7 @@ export interface Slot extends Contract {
   /** Null where any value will do. */
   output: ((value: unknown) => unknown) | null;
   input: 'value' | 'bytes' | 'stream';
+  gives: 'value' | 'bytes' | 'stream';
   verbs: readonly string[] | null;
   example: unknown;
   timeoutMs: number | null;
@@ -35,7 +36,7 @@ export interface ServicesParts {
   /** Looked up at deploy; null where there are no statistics. */
   meter(service: string): Meter | null;
   /** Gives the service what it needs and makes its handlers. */
-  build(service: Service): Handlers<unknown, unknown>;
+  build(service: Service, name: string): Handlers<unknown, unknown>;
 }
 
 /** Deploys, retires and invokes services. */
@@ -55,13 +56,14 @@ export class Services implements Invoker {
   deploy(service: Service, name = service.name): void {
     if (name === undefined) throw new GantryError('SERVICE_INVALID', 'A service has no name');
     const of = `service '${name}'`;
-    const handlers = this.#build(service, of);
+    const handlers = this.#build(service, name, of);
     const verbs = typeof handlers === 'function' ? null : Object.keys(handlers);
     const fresh = {
       service,
       handle: typeof handlers === 'function' ? handlers : byVerb(handlers, of),
       verbs,
       input: contentOf(service.input),
+      gives: contentOf(service.output),
       check: isAny(service.input) ? null : compileCheck(service.input, of),
       coerce: compileCoerce(service.input),
       output: isAny(service.output) || contentOf(service.output) !== 'value' ? null : compileOutput(service.output, of),
@@ -71,7 +73,7 @@ export class Services implements Invoker {
       meter: this.#parts.meter(name),
     };
     Object.assign(this.#place(name), fresh);
-    this.#parts.hooks.serviceDeployed.call(service);
+    this.#parts.hooks.serviceDeployed.call(service.name === name ? service : { ...service, name });
   }
 
   /** Takes the service away; its channels answer 'unavailable' until it is deployed again. */
@@ -104,8 +106,8 @@ export class Services implements Invoker {
   }
 
   async invoke(target: Target, input: unknown, from: Call, options: InvokeOptions): Promise<unknown> {
-    const slot = this.get(nameOf(target));
-    const call = from.child();
+    const slot = this.#invoked(target);
+    const call = from.child(options.verb);
     const limit = options.timeoutMs ?? slot.timeoutMs;
     if (limit !== null) call.deadlineAt = Math.min(call.deadlineAt, performance.now() + limit);
     const startedAt = performance.now();
@@ -113,11 +115,12 @@ export class Services implements Invoker {
     try {
       if (call.aborted) throw toGantryError(call.signal.reason);
       call.input = slot.defaults ? structuredClone(input) : input;
-      checkInput(slot, call.input);
+      const { output: clean } = slot;
+      checkInvoked(slot, call.input);
       const output = await within(slot.handle(call.input, call), call, slot.name);
-      const clean = slot.output === null ? output : slot.output(output);
+      const given = clean === null ? output : clean(output);
       failed = false;
-      return clean;
+      return given;
     } finally {
       if (slot.meter !== null) slot.meter.record(performance.now() - startedAt, failed);
       from.release(call);
@@ -125,9 +128,9 @@ export class Services implements Invoker {
   }
 
   invokeAsync(target: Target, input: unknown, from: Call, options: InvokeOptions & { callback?: Target }): void {
-    const slot = this.get(nameOf(target));
+    const slot = this.#invoked(target);
     const { callback } = options;
-    if (callback !== undefined) this.get(nameOf(callback));
+    if (callback !== undefined) this.#invoked(callback);
     this.#behind(from, async (call) => {
       const outcome = await this.#outcome({ service: slot.name, input }, call, options);
       if (callback !== undefined) await this.invoke(callback, told(slot.name, call, outcome), call, {});
@@ -145,12 +148,21 @@ export class Services implements Invoker {
     options: InvokeOptions & { onEach?: Target | undefined; onFinal?: Target | undefined },
   ): void {
     const { onEach, onFinal } = options;
-    for (const one of [...work.map((w) => w.service), onEach, onFinal]) if (one !== undefined) this.get(nameOf(one));
+    for (const one of [...work.map((w) => w.service), onEach, onFinal]) if (one !== undefined) this.#invoked(one);
     this.#behind(from, async (call) => {
       const all = await Promise.all(
         work.map(async (one) => {
-          const said = told(nameOf(one.service), call, await this.#outcome(one, call, options));
-          if (onEach !== undefined) await this.invoke(onEach, said, call, {});
+          const service = nameOf(one.service);
+          const outcome = await this.#outcome(one, call, options);
+          const said = told(service, call, outcome);
+          const quiet = onEach === undefined && onFinal === undefined;
+          if (!outcome.ok && quiet) call.log.error({ service, error: outcome.error }, 'an asynchronous call failed');
+          // One callback that fails must not take the others' away.
+          if (onEach !== undefined) {
+            await this.invoke(onEach, said, call, {}).catch((error: unknown) => {
+              call.log.error({ service: nameOf(onEach), error }, 'a callback failed');
+            });
+          }
           return said;
         }),
       );
@@ -210,12 +222,16 @@ export class Services implements Invoker {
     }
   }
 
-  #build(service: Service, of: string): Handlers<unknown, unknown> {
+  #build(service: Service, name: string, of: string): Handlers<unknown, unknown> {
     let handlers: unknown;
     try {
-      handlers = this.#parts.build(service);
+      handlers = this.#parts.build(service, name);
     } catch (cause) {
-      throw new GantryError('SERVICE_INVALID', `create() of ${of} failed: ${reason(cause)}`, { cause });
+      const hint = isGantryError(cause) ? cause.hint : undefined;
+      throw new GantryError('SERVICE_INVALID', `create() of ${of} failed: ${reason(cause)}`, {
+        cause,
+        ...(hint === undefined ? {} : { hint }),
+      });
     }
     if (typeof handlers === 'function') return handlers as Handler;
     const verbs = Object.entries((handlers ?? {}) as Record<string, unknown>);
@@ -225,6 +241,16 @@ export class Services implements Invoker {
     throw new GantryError('SERVICE_INVALID', `create() of ${of} gave neither a handler nor handlers by verb`, {
       hint: 'Return (input, call) => output, or { get: (input, call) => output, post: ... }.',
     });
+  }
+
+  /** The calling service names another: what is wrong with that is its bug, not its caller's. */
+  #invoked(target: Target): Slot {
+    try {
+      return this.get(nameOf(target));
+    } catch (cause) {
+      const { message, hint = '' } = toGantryError(cause);
+      throw new GantryError('INVOCATION_INVALID', 'The service failed', { cause, hint: `${message}. ${hint}` });
+    }
   }
 
   #place(name: string): Slot {
@@ -243,21 +269,41 @@ export function checkInput(slot: Slot, input: unknown): void {
   throw new GantryError('INPUT_INVALID', `${first?.path || 'The input'} ${first?.message}`, { problems });
 }
 
+/** A timer set for longer fires at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** The same for one service that invokes another: wrong input is the invoking service's bug, not its caller's. */
+function checkInvoked(slot: Slot, input: unknown): void {
+  try {
+    checkInput(slot, input);
+  } catch (cause) {
+    const hint = `'${slot.name}' was invoked with an input that does not fit its schema: ${toGantryError(cause).message}.`;
+    throw new GantryError('INVOCATION_INVALID', 'The service failed', { cause, hint });
+  }
+}
+
+/** A promise, ours or another's: query builders, for one, give thenables. */
+export function isThenable(value: unknown): value is Promise<unknown> {
+  if (value instanceof Promise) return true;
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
 /**
  * Waits for a handler as long as the call may run. A late result is dropped; the handler hears of it by its signal.
  * What is not a promise costs nothing here.
  */
 export async function within(running: unknown, call: Call, service: string): Promise<unknown> {
-  if (!(running instanceof Promise) || call.deadlineAt === Number.POSITIVE_INFINITY) return running;
+  if (!isThenable(running) || call.deadlineAt === Number.POSITIVE_INFINITY) return running;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
+    const give = () => {
       const error = new GantryError('CALL_TIMEOUT', 'The service did not answer in time', {
         hint: `${service} was told by call.signal. Its own timeoutMs, its caller's or the channel's sets the limit.`,
       });
       call.abort(error);
       reject(error);
-    }, call.remainingMs);
+    };
+    timer = setTimeout(give, Math.min(call.remainingMs, LONGEST_MS));
   });
   try {
     return await Promise.race([running, late]);
@@ -288,7 +334,7 @@ function nameOf(target: Target): string {
 function byVerb(handlers: Readonly<Record<string, Handler>>, of: string): Handler {
   const allowed = Object.keys(handlers);
   return (input, call) => {
-    const verb = call.method?.toLowerCase() ?? '';
+    const verb = call.verb?.toLowerCase() ?? '';
     const handle = Object.hasOwn(handlers, verb)
       ? handlers[verb]
       : verb === 'head' && Object.hasOwn(handlers, 'get')
@@ -316,6 +362,7 @@ function vacant(name: string): Slot {
     coerce: same,
     output: null,
     input: 'value',
+    gives: 'value',
     verbs: null,
     example: undefined,
     timeoutMs: null,

@@ -14,6 +14,8 @@ export interface Transport {
   unbind?(channel: Channel): void;
   /** Schema of an outgoing connection's `options` here. */
   readonly options?: TSchema;
+  /** What the schema of the options cannot see. Throws CONNECTION_INVALID; no I/O. */
+  checkOptions?(name: string, options: Readonly<Record<string, unknown>>): void;
   /** Opens an outgoing connection. Resolves once it can send; rejects with OUTGOING_UNAVAILABLE to be tried again. */
   connect?(name: string, options: Readonly<Record<string, unknown>>, events: ConnectionEvents): Promise<Connection>;
   /** Where callers find its channels, for the start message. */
@@ -49,6 +51,8 @@ export interface Contract {
   readonly name: string;
   /** 'stream' and 'bytes' services take the body as it comes, undecoded. */
   readonly input: 'value' | 'bytes' | 'stream';
+  /** 'stream' and 'bytes' services give what is sent as it is, whatever format the caller asks for. */
+  readonly gives: 'value' | 'bytes' | 'stream';
   /** HTTP methods or a transport's own verbs, lower case, for a service with a handler for each; else null. */
   readonly verbs: readonly string[] | null;
   /** The first of the input schema's `examples`. */

@@ -211,7 +211,8 @@ export class RestMessage implements Message {
     const binding = this.#binding;
     const { contract } = binding.channel;
     const accept = this.headers.accept;
-    if (accept !== undefined && accept !== '*/*') call.encoder = binding.formats.writer(accept);
+    if (accept !== undefined && accept !== '*/*' && contract.gives === 'value')
+      call.encoder = binding.formats.writer(accept);
     if (contract.input === 'stream') {
       this.upload = streamBody(this.#req, binding.settings.maxBodyBytes ?? Number.POSITIVE_INFINITY);
       return this.upload;

@@ -14,6 +14,7 @@ import {
 } from '../../core/api.ts';
 import { Address, Binding, RestMessage, Settings } from './binding.ts';
 import { connect, RestOptions } from './outgoing.ts';
+import { checkOptions } from './outgoing-check.ts';
 
 export default definePlugin({
   id: 'transport.rest',
@@ -37,6 +38,7 @@ export default definePlugin({
       address: Address,
       settings: Settings,
       options: RestOptions,
+      checkOptions: (name, options) => void checkOptions(name, options as Static<typeof RestOptions>, codecs),
       connect: (name, options) => connect(name, options as Static<typeof RestOptions>, { codecs, log }),
 
       bind(channel: Channel) {

@@ -44,6 +44,8 @@ export class ReplyReader {
   async read(place: Place, raw: Raw): Promise<RestAnswer> {
     const { status, headers, body } = raw;
     if (body === null) return { status, headers, body: null };
+    // A redirect that is not followed: its page for people is nice to have.
+    if (status >= 300 && !(body instanceof Readable)) return { status, headers, body: await this.#spare(place, raw) };
     const packings = layers(place, headers);
     if (body instanceof Readable) return { status, headers, body: unpacked(place, body, packings) };
     const whole = await this.#unpack(place, body, packings);
