@@ -82,10 +82,27 @@ export interface ReadOptions {
 
 /**
  * Reads a config file with its layers: the `extends` chain, the file itself, `<file>.local.yaml` beside it. Maps are
- * merged, channels and connections too, by name; services are added to; everything else is replaced; null removes. `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are
- * put in last. Throws CONFIG_UNREADABLE or CONFIG_INVALID with all problems.
+ * merged, channels and connections too, by name; services are added to; everything else is replaced; null removes.
+ * `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` are put in last. Throws CONFIG_UNREADABLE or CONFIG_INVALID
+ * with all problems.
  */
-export function readConfig(file: string, { env = process.env }: ReadOptions = {}): { config: Config; dir: string } {
+export function readConfig(file: string, options: ReadOptions = {}): { config: Config; dir: string } {
+  const { config, dir, problems } = surveyConfig(file, options);
+  refuse(problems);
+  return { config, dir };
+}
+
+/** A config file as far as it could be read, and all that is wrong with it so far. */
+export interface Survey {
+  readonly config: Config;
+  readonly dir: string;
+  readonly problems: readonly Problem[];
+  /** Whether its parts have the shapes that a further look at them needs. */
+  readonly usable: boolean;
+}
+
+/** The same, and tells problems instead of throwing them. Throws only for files that cannot be read or parsed. */
+export function surveyConfig(file: string, { env = process.env }: ReadOptions = {}): Survey {
   const absolute = path.resolve(file);
   const dir = path.dirname(absolute);
   const problems: Problem[] = [];
@@ -94,12 +111,14 @@ export function readConfig(file: string, { env = process.env }: ReadOptions = {}
   delete merged['extends'];
   const tree = fill(merged, '', { env, problems }) as Tree;
   tree['data'] = dataFolder(tree['data'], dir);
+  const { services } = tree;
+  if (Array.isArray(services)) tree['services'] = services.map((entry) => folderOf(entry, dir));
   const config = settle(Config, tree) as Config;
   const wrong = compileConfig(Config, 'the config')(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') }));
   // What a reference could not write is wrong once, not also of the wrong type.
   problems.push(...wrong.filter(({ path }) => !problems.some((p) => p.path === path)));
-  refuse(problems);
-  return { config, dir };
+  const shapeless = wrong.some(({ path }) => /^(plugins|services|log)\b/.test(path));
+  return { config, dir, problems, usable: !shapeless };
 }
 
 /** Lays one layer over another: maps are merged, everything else is replaced, null removes. */
@@ -134,13 +153,22 @@ function byName(under: readonly unknown[], over: readonly unknown[]): unknown[] 
     return later === undefined ? entry : merge(entry, later);
   });
   const known = new Set(under.map(nameOf));
-  return [...merged, ...over.filter((entry) => nameOf(entry) === undefined || !known.has(nameOf(entry)))];
+  // A second one of a name in one layer stays, for the check to tell.
+  const first = new Map([...over].reverse().map((entry) => [nameOf(entry), entry]));
+  const isMerged = (entry: unknown) => known.has(nameOf(entry)) && first.get(nameOf(entry)) === entry;
+  return [...merged, ...over.filter((entry) => nameOf(entry) === undefined || !isMerged(entry))];
 }
 
 /** What an operator gives by a variable is relative to where he stands, everything else to the config file. */
 function dataFolder(data: unknown, dir: string): unknown {
   if (data instanceof Written) return data.text === '' ? path.resolve(dir, DATA) : path.resolve(data.text);
-  return data === undefined ? path.resolve(dir, DATA) : typeof data === 'string' ? path.resolve(dir, data) : data;
+  return typeof data === 'string' || data === undefined ? path.resolve(dir, data || DATA) : data;
+}
+
+/** What begins with a reference could not be resolved before that was put in. */
+function folderOf(entry: unknown, dir: string): unknown {
+  if (entry instanceof Written) return entry.text === '' ? '' : path.resolve(dir, entry.text);
+  return entry;
 }
 
 interface SchemaNode {
@@ -271,8 +299,10 @@ function parse(file: string, text: string): Tree {
 
 /** Paths are relative to the file that they stand in, whichever file extends it. */
 function rooted(tree: Tree, dir: string): Tree {
-  const at = (value: unknown) =>
-    typeof value === 'string' && !value.includes('${') ? path.resolve(dir, value) : value;
+  const at = (value: unknown) => {
+    if (typeof value !== 'string' || value === '' || path.isAbsolute(value) || value.startsWith('${')) return value;
+    return value.includes('${') ? `${dir}/${value}` : path.resolve(dir, value);
+  };
   const files = (value: unknown): unknown => {
     if (typeof value === 'string') {
       return value.replace(/\$\{file:([^}]*)\}/g, (_, name: string) => `\${file:${path.resolve(dir, name)}}`);

@@ -52,7 +52,7 @@ export class Connections implements Outlets {
       let validate = this.#schemas.get(transport.options);
       if (validate === undefined) this.#schemas.set(transport.options, (validate = compileConfig(transport.options)));
       const problems = validate(definition.options, `${at}.options`);
-      return problems.length > 0 ? problems : beyondSchema(transport, definition);
+      return problems.length > 0 ? problems : beyondSchema(transport, definition, at);
     }
     const sending = [...transports].filter(([, t]) => t.connect !== undefined).map(([name]) => name);
     return [
@@ -223,13 +223,17 @@ async function opened(connecting: Promise<Connection> | undefined): Promise<Conn
 }
 
 /** What only the transport itself can see. */
-function beyondSchema(transport: Transport, { name, options }: ConnectionDefinition): readonly Problem[] {
+function beyondSchema(transport: Transport, { name, options }: ConnectionDefinition, at: string): readonly Problem[] {
   try {
     transport.checkOptions?.(name, wrapSecrets(transport.options as TSchema, options) as Record<string, unknown>);
     return [];
   } catch (thrown) {
-    const { problems, message, hint } = toGantryError(thrown);
-    return problems ?? [{ path: `connection '${name}'.options`, message, ...(hint === undefined ? {} : { hint }) }];
+    // What is not ours is a bug of the transport's.
+    if (!isGantryError(thrown)) throw thrown;
+    const { problems, message, hint } = thrown;
+    // A transport does not know where in the config the connection stands.
+    const placed = problems?.map((p) => ({ ...p, path: p.path.replace(`connection '${name}'`, () => at) }));
+    return placed ?? [{ path: `${at}.options`, message, ...(hint === undefined ? {} : { hint }) }];
   }
 }
 

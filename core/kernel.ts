@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { asValue, createContainer, InjectionMode } from 'awilix';
+import { problemsOf, settleBlock } from './blocks.ts';
 import { type ChannelDefinition, Channels } from './channels.ts';
 import { type Config, freeze, plain, refuse, settle } from './config.ts';
 import { type ConnectionDefinition, Connections } from './connections.ts';
@@ -74,11 +75,11 @@ export class Kernel {
 
   /** Checks every block, then builds every instance. No I/O. Throws CONFIG_INVALID with all problems. */
   create(loaded: readonly Loaded[]): this {
-    const settled = loaded.map((one) => ({ ...one, config: plain(settle(one.plugin.config, one.config)) as object }));
-    refuse(settled.flatMap(checkBlock));
+    const settled = loaded.map(settleBlock);
+    refuse(settled.flatMap(problemsOf));
     this.#registerCore();
     const kernelTokens = new Set(Object.keys(this.#container.registrations));
-    for (const one of order(settled as Loaded[], kernelTokens)) this.#create(one);
+    for (const one of order(settled, kernelTokens)) this.#create(one);
     this.#freeOptional();
     sealHooks(this.hooks, new Set(loaded.map((l) => l.id)), this.log, this.#gone);
     return this;
@@ -362,11 +363,6 @@ export class Kernel {
       options: plain(settle(transport?.options ?? {}, definition.options)) as ConnectionDefinition['options'],
     };
   }
-}
-
-function checkBlock({ id, plugin, config }: { id: string; plugin: Loaded['plugin']; config: object }): Problem[] {
-  const problems = compileConfig(plugin.config, id)(config, `plugins.${id}`);
-  return problems.map((p) => ({ ...p, plugin: plugin.id }));
 }
 
 /** Where a channel stands in the config, for messages. */

@@ -3,11 +3,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { type Config, Entry, explain, plain, readConfig, refuse, settle } from './config.ts';
+import { checkBlock } from './blocks.ts';
+import { type Config, Entry, explain, plain, refuse, type Survey, settle, surveyConfig } from './config.ts';
 import { configDocs } from './config-docs.ts';
 import { configSchema } from './config-schema.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
-import { Kernel } from './kernel.ts';
+import { Kernel, type KernelOptions } from './kernel.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
@@ -73,9 +74,11 @@ function parsed() {
 
 async function start({ config: file }: Options): Promise<void> {
   process.setSourceMapsEnabled(true);
-  const { config, dir } = readConfig(file);
-  const logs = new Logs({ level: config.log.level, levels: config.log.levels, server: config.name });
-  const kernel = await wired(config, dir, logs);
+  const survey = surveyConfig(file);
+  const { config } = survey;
+  const loaded = await load(survey);
+  const logs = new Logs({ ...config.log, server: config.name });
+  const kernel = new Kernel({ ...kernelOptions(survey), logs }).create(loaded);
   onSignals(kernel, logs);
   makeData(config.data);
   kernel.deployFiles(await readServices(config.services));
@@ -83,13 +86,18 @@ async function start({ config: file }: Options): Promise<void> {
   greet(kernel, config);
 }
 
+/** As much at once as can be told: what one problem hides (the channels of a plugin that is not there) comes after it. */
 async function check({ config: file }: Options): Promise<void> {
-  const { config, dir } = readConfig(file);
-  const kernel = await wired(config, dir, new Logs({ level: 'silent' }));
-  const files = await readServices(config.services);
-  const refused = kernel.deployFiles(files);
-  const problems: Problem[] = refused.map(({ message }) => ({ path: 'services', message }));
-  refuse([...problems, ...kernel.check(config.channels, config.connections)]);
+  const survey = surveyConfig(file);
+  const { config } = survey;
+  const files = survey.usable ? await readServices(config.services) : [];
+  const broken = files.flatMap((one): Problem[] =>
+    'refused' in one ? [{ path: 'services', message: one.refused.message }] : [],
+  );
+  const loaded = await load({ ...survey, problems: [...survey.problems, ...broken] });
+  const kernel = new Kernel({ ...kernelOptions(survey), logs: new Logs({ level: 'silent' }) }).create(loaded);
+  const refused = kernel.deployFiles(files).map(({ message }): Problem => ({ path: 'services', message }));
+  refuse([...refused, ...kernel.check(config.channels, config.connections)]);
   kernel.bind(config.channels, config.connections);
   const { plugins, channels, connections } = config;
   say(
@@ -104,35 +112,42 @@ async function schema({ out, docs }: Options): Promise<void> {
   else writeFileSync(out, text);
 }
 
-/** Loads every plugin, then creates them; tells all that cannot be loaded at once. */
-async function wired(config: Config, dir: string, logs: Logs): Promise<Kernel> {
+/** Finds every plugin and checks its block. Throws CONFIG_INVALID with all problems, those of the survey among them. */
+async function load({ config, dir, problems: surveyed, usable }: Survey): Promise<Loaded[]> {
+  if (!usable) refuse(surveyed);
   const known = ownPlugins();
-  const problems: Problem[] = [];
-  const entries = Object.entries(config.plugins).map(async ([id, block]): Promise<Loaded | null> => {
-    const { use, optional, ...own } = block as Record<string, unknown>;
-    const entry = plain(settle(Entry, { use, optional })) as Entry;
-    try {
-      const wrong = compileConfig(Entry, 'the config')(entry, `plugins.${id}`);
-      if (wrong.length > 0) {
-        problems.push(...wrong);
-        return null;
-      }
-      return {
-        id,
-        plugin: await loadPlugin(entry.use ?? id, dir, known),
-        config: own,
-        optional: entry.optional === true,
-      };
-    } catch (thrown) {
-      const { message, hint } = toGantryError(thrown);
-      problems.push({ path: `plugins.${id}`, message, plugin: id, ...(hint === undefined ? {} : { hint }) });
-      return null;
-    }
-  });
-  const loaded = (await Promise.all(entries)).filter((one) => one !== null);
-  refuse(problems);
-  const { name, startTimeoutMs, graceMs } = config;
-  return new Kernel({ logs, name, version, startTimeoutMs, graceMs, dir, data: config.data }).create(loaded);
+  const found = await Promise.all(
+    Object.entries(config.plugins).map(([id, block]) => find(id, block as Record<string, unknown>, dir, known)),
+  );
+  const loaded = found.filter((one): one is Loaded => 'plugin' in one);
+  const missing = found.filter((one): one is readonly Problem[] => !('plugin' in one));
+  const problems = [...missing.flat(), ...loaded.flatMap(checkBlock)];
+  // What a reference could not write is wrong once, not also of the wrong type.
+  refuse([...surveyed, ...problems.filter(({ path: at }) => !surveyed.some((p) => p.path === at))]);
+  return loaded;
+}
+
+/** One entry of "plugins" with its module, or what is wrong with it. */
+async function find(
+  id: string,
+  { use, optional, ...config }: Record<string, unknown>,
+  dir: string,
+  known: readonly string[],
+): Promise<Loaded | readonly Problem[]> {
+  const entry = plain(settle(Entry, { use, optional })) as Entry;
+  const wrong = compileConfig(Entry, 'the config')(entry, `plugins.${id}`);
+  if (wrong.length > 0) return wrong;
+  try {
+    return { id, plugin: await loadPlugin(entry.use ?? id, dir, known), config, optional: entry.optional === true };
+  } catch (thrown) {
+    const { message, hint } = toGantryError(thrown);
+    return [{ path: `plugins.${id}`, message, plugin: id, ...(hint === undefined ? {} : { hint }) }];
+  }
+}
+
+function kernelOptions({ config, dir }: Survey): Omit<KernelOptions, 'logs'> {
+  const { name, startTimeoutMs, graceMs, data } = config;
+  return { name, version, startTimeoutMs, graceMs, dir, data };
 }
 
 /** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */

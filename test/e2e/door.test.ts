@@ -228,6 +228,7 @@ plugins:
   codec.json: { maxDept: 3 }
   http.koa: { port: "\${env:NO_SUCH_PORT_HERE}", keepAliveMs: soon }
   transport.rst: {}
+pluggins: {}
 `,
       'channels.yaml': `
 plugins: { codec.json: {}, http.koa: {}, transport.rest: {} }
@@ -243,7 +244,16 @@ connections:
     mkdirSync(path.join(dir, 'empty'));
     const bad = gantry(['check', '--config', path.join(dir, 'bad.yaml')]);
     expect(await bad.ended).to.equal(1);
-    expect(bad.err()).to.match(/NO_SUCH_PORT_HERE/);
+    for (const told of [
+      /5 problem\(s\)/,
+      /plugins\.http\.koa\.port: needs the environment variable NO_SUCH_PORT_HERE/,
+      /plugins\.http\.koa\.keepAliveMs \(plugin http\.koa\)[\s\S]*expected: an integer[\s\S]*got: +"soon"/,
+      /plugins\.codec\.json\.maxDept \(plugin codec\.json\)[\s\S]*Did you mean 'maxDepth'/,
+      /plugins\.transport\.rst[\s\S]*Did you mean 'transport\.rest'/,
+      /pluggins: is not known here[\s\S]*Did you mean 'plugins'/,
+    ]) {
+      expect(bad.err()).to.match(told);
+    }
     const channels = gantry(['check', '--config', path.join(dir, 'channels.yaml')]);
     expect(await channels.ended).to.equal(1);
     for (const told of [
