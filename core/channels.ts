@@ -27,13 +27,17 @@ export const ChannelDefinition = Type.Object(
       Type.Array(Type.String(), { description: 'All codecs that a message may name. Default: every loaded one' }),
     ),
     security: Type.Optional(
-      Type.Object(
-        { guard: Type.String() },
-        { additionalProperties: true, description: "Who may call; `guard` and the guard's own keys" },
+      Type.Unsafe<{ guard: string } & Record<string, unknown>>(
+        Type.Object(
+          { guard: Type.String({ description: 'The name of a loaded guard' }) },
+          { additionalProperties: true, description: "Who may call; `guard` and the guard's own keys" },
+        ),
       ),
     ),
-    timeoutMs: Type.Optional(Type.Integer({ minimum: 1, default: 60_000 })),
-    active: Type.Optional(Type.Boolean({ default: true })),
+    timeoutMs: Type.Optional(
+      Type.Integer({ minimum: 1, default: 60_000, description: 'Longest run of a call; its signal fires then' }),
+    ),
+    active: Type.Optional(Type.Boolean({ default: true, description: 'False: it is not bound' })),
   },
   { additionalProperties: false },
 );

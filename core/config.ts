@@ -5,7 +5,7 @@ import { type Document, parseDocument, visit } from 'yaml';
 import { ChannelDefinition } from './channels.ts';
 import { compileCoerce } from './coerce.ts';
 import { ConnectionDefinition } from './connections.ts';
-import { GantryError, type Problem } from './errors.ts';
+import { GantryError, type Problem, refuse } from './errors.ts';
 import { LEVELS } from './log.ts';
 import { compileConfig } from './schema.ts';
 
@@ -219,25 +219,6 @@ export function freeze<T>(value: T): T {
     Object.freeze(value);
   }
   return value;
-}
-
-/** Throws CONFIG_INVALID that lists all problems; does nothing where there are none. */
-export function refuse(problems: readonly Problem[]): void {
-  if (problems.length === 0) return;
-  throw new GantryError('CONFIG_INVALID', `The configuration has ${problems.length} problem(s)`, { problems });
-}
-
-/** One line per fact of a problem, for a person. */
-export function explain(problem: Problem): string {
-  const { plugin, path: at, message, expected, got, hint } = problem;
-  const where = plugin === undefined ? at : `${at} (plugin ${plugin})`;
-  const facts = [
-    `${where}: ${message}`,
-    ...(expected === undefined ? [] : [`    expected: ${expected}`]),
-    ...(got === undefined ? [] : [`    got:      ${got}`]),
-    ...(hint === undefined ? [] : [`    hint:     ${hint}`]),
-  ];
-  return facts.join('\n');
 }
 
 function chain(file: string, below: readonly string[]): Tree[] {

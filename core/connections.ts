@@ -15,7 +15,7 @@ export const ConnectionDefinition = Type.Object(
     name: Type.String({ minLength: 1, maxLength: 200, description: 'Unique among connections' }),
     transport: Type.String({ description: "The name of a loaded transport, e.g. 'rest'" }),
     options: Type.Record(Type.String(), Type.Unknown(), { description: "The transport's own: where to, how" }),
-    active: Type.Optional(Type.Boolean({ default: true })),
+    active: Type.Optional(Type.Boolean({ default: true, description: 'False: it is not opened' })),
   },
   { additionalProperties: false },
 );

@@ -152,6 +152,25 @@ export function toGantryError(thrown: unknown): GantryError {
   return isGantryError(thrown) ? thrown : new GantryError('SERVICE_FAILED', 'The service failed', { cause: thrown });
 }
 
+/** Throws CONFIG_INVALID that lists all problems; does nothing where there are none. */
+export function refuse(problems: readonly Problem[]): void {
+  if (problems.length === 0) return;
+  throw new GantryError('CONFIG_INVALID', `The configuration has ${problems.length} problem(s)`, { problems });
+}
+
+/** One line per fact of a problem, for a person. */
+export function explain(problem: Problem): string {
+  const { plugin, path: at, message, expected, got, hint } = problem;
+  const where = plugin === undefined ? at : `${at} (plugin ${plugin})`;
+  const facts = [
+    `${where}: ${message}`,
+    ...(expected === undefined ? [] : [`    expected: ${expected}`]),
+    ...(got === undefined ? [] : [`    got:      ${got}`]),
+    ...(hint === undefined ? [] : [`    hint:     ${hint}`]),
+  ];
+  return facts.join('\n');
+}
+
 /** What a caller may see of an error, in any format. */
 export interface Fault {
   readonly code: string;

@@ -5,10 +5,16 @@ import { GantryError, type HttpReply, type Static, Type } from '../../core/api.t
 export const CorsSettings = Type.Object(
   {
     origins: Type.Array(Type.String(), { minItems: 1, description: "Origins such as 'https://app.example', or '*'" }),
-    headers: Type.Array(Type.String(), { default: ['content-type', 'authorization', 'x-correlation-id'] }),
-    expose: Type.Array(Type.String(), { default: ['x-correlation-id'] }),
-    credentials: Type.Boolean({ default: false }),
-    maxAgeS: Type.Integer({ default: 600, minimum: 0 }),
+    headers: Type.Array(Type.String(), {
+      default: ['content-type', 'authorization', 'x-correlation-id'],
+      description: 'Request headers that pages may set',
+    }),
+    expose: Type.Array(Type.String(), {
+      default: ['x-correlation-id'],
+      description: 'Reply headers that pages may read',
+    }),
+    credentials: Type.Boolean({ default: false, description: 'Cookies and the like; not with every origin' }),
+    maxAgeS: Type.Integer({ default: 600, minimum: 0, description: 'How long browsers keep a preflight, in seconds' }),
   },
   { additionalProperties: false },
 );
