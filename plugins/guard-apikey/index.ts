@@ -56,11 +56,16 @@ export default definePlugin({
   id: 'guard.apikey',
   api: 1,
   config: Type.Object({}, { additionalProperties: false }),
-  create: () => ({ definition: Definition, compile: (definition) => compile(definition as Definition) }),
+  create() {
+    const digest = digester();
+    return { definition: Definition, compile: (definition) => compile(definition as Definition, digest) };
+  },
 });
 
-function compile({ header = 'x-api-key', keys }: Definition): (call: Call) => Identity {
-  const digest = digester();
+function compile(
+  { header = 'x-api-key', keys }: Definition,
+  digest: (key: string) => string,
+): (call: Call) => Identity {
   const callers = identities(keys, digest);
   const name = header.toLowerCase();
   // RFC 9110 leaves room for schemes of one's own; this one tells where the key belongs.
