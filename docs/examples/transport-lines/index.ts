@@ -1,6 +1,5 @@
 /** transport.lines: one JSON line in, one line out, over TCP. This is the whole plugin. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { Call, type Channel, definePlugin, GantryError, Type, toFault } from 'gantry/api';
 
 export default definePlugin({
@@ -10,6 +9,7 @@ export default definePlugin({
     {
       host: Type.String({ default: '127.0.0.1' }),
       port: Type.Integer({ minimum: 0, maximum: 65535, description: '0 picks a free one' }),
+      maxLineLength: Type.Integer({ default: 10_000_000, minimum: 1 }),
     },
     { additionalProperties: false },
   ),
@@ -20,7 +20,13 @@ export default definePlugin({
       sockets.add(socket);
       socket.on('close', () => sockets.delete(socket));
       socket.on('error', (error) => log.warn({ error }, 'a socket failed'));
-      createInterface({ input: socket }).on('line', async (line) => socket.write(`${await answer(line)}\n`));
+      let rest = '';
+      socket.setEncoding('utf8').on('data', (chunk: string) => {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        for (const line of lines) answer(line).then((reply) => socket.write(`${reply}\n`));
+        if (rest.length > config.maxLineLength) socket.destroy();
+      });
     });
 
     // A line is: <id> TAB <topic> TAB <body>; the reply: <id> TAB <outcome> TAB <body>.

@@ -1,5 +1,4 @@
 import { connect } from 'node:net';
-import { createInterface } from 'node:readline';
 import { testTransport } from 'gantry/kit';
 import lines from './index.ts';
 
@@ -10,10 +9,14 @@ testTransport({
   async connect(transport) {
     const socket = connect((transport as unknown as { port(): number }).port(), '127.0.0.1');
     const waiting = new Map<string, (reply: { outcome: string; body: string }) => void>();
-    createInterface({ input: socket }).on('line', (line) => {
-      const [id = '', outcome = '', ...body] = line.split('\t');
-      waiting.get(id)?.({ outcome, body: body.join('\t') });
-      waiting.delete(id);
+    let rest = '';
+    socket.setEncoding('utf8').on('data', (chunk: string) => {
+      const lines = (rest + chunk).split('\n');
+      rest = lines.pop() ?? '';
+      for (const [id = '', outcome = '', ...body] of lines.map((line) => line.split('\t'))) {
+        waiting.get(id)?.({ outcome, body: body.join('\t') });
+        waiting.delete(id);
+      }
     });
     let last = 0;
     return {
