@@ -107,8 +107,8 @@ export class Kernel {
         if (other !== undefined) {
           throw new GantryError('SERVICE_DUPLICATE', `'${one.name}' is the name of the service in ${other} already`);
         }
-        first.set(one.name, one.file);
         this.deploy([one]);
+        first.set(one.name, one.file);
       } catch (thrown) {
         const error = toGantryError(thrown);
         const told = error.code === 'SERVICE_FILE_INVALID';

@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger as Pino, pino } from 'pino';
 import { isGantryError } from './errors.ts';
+import { LogStream } from './log-stream.ts';
 import { Secret } from './secret.ts';
 
 export type Level = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
@@ -32,6 +33,7 @@ export class Logs {
   readonly #children = new Map<string, Pino[]>();
   readonly #levels = new Map<string, Level>();
   #level: Level;
+  #stream: LogStream | null = null;
 
   constructor(options: {
     level?: Level;
@@ -59,9 +61,25 @@ export class Logs {
           },
         },
       },
-      options.to ?? pino.destination({ dest: 2, sync: true }),
+      options.to ?? this.#stderr(),
     );
     this.root = follow(this.#root, {});
+  }
+
+  /** Waits until all lines are written, at most that long. */
+  end(ms: number): Promise<void> {
+    return this.#stream?.end(ms) ?? Promise.resolve();
+  }
+  /** For an end without any wait. */
+  endNow(): void {
+    this.#stream?.endNow();
+  }
+
+  #stderr(): DestinationStream {
+    this.#stream = new LogStream(2, (lines) => {
+      this.root.warn({ lines }, 'log lines were lost while the log could not be written');
+    });
+    return this.#stream;
   }
 
   /** The logger of one plugin; every line carries its id. */

@@ -37,6 +37,10 @@ interface Options {
 }
 const COMMANDS: Readonly<Record<string, Command>> = { start, check, schema };
 
+// Nobody reads what is said to people, or there is no room for it: the work goes on.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+
 main().catch(exitWith);
 
 async function main(): Promise<void> {
@@ -152,15 +156,19 @@ function kernelOptions({ config, dir }: Survey): Omit<KernelOptions, 'logs'> {
 
 /** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */
 function onSignals(kernel: Kernel, logs: Logs): void {
+  process.on('exit', () => logs.endNow());
   let stopping = false;
   const stop = (signal: string) => {
     if (stopping) process.exit(1);
     stopping = true;
     kernel.log.info({ signal, inHand: kernel.cradle.channels.inHand }, 'stopping; the same signal again stops at once');
-    kernel.stop().then(() => {
+    const stopped = async () => {
+      await kernel.stop();
       kernel.log.info({}, 'stopped');
+      await logs.end(1000);
       process.exit(process.exitCode ?? 0);
-    }, exitWith);
+    };
+    stopped().catch(exitWith);
   };
   process.on('SIGTERM', stop).on('SIGINT', stop);
   const configured = logs.level();

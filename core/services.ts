@@ -341,7 +341,8 @@ function byVerb(handlers: Readonly<Record<string, Handler>>, of: string): Handle
         ? handlers['get']
         : undefined;
     if (handle !== undefined) return handle(input, call);
-    throw new GantryError('METHOD_UNSUPPORTED', `The service has no handler for '${verb || 'no verb'}'`, {
+    const code = call.parent === null ? 'METHOD_UNSUPPORTED' : 'INVOCATION_INVALID';
+    throw new GantryError(code, `The service has no handler for '${verb || 'no verb'}'`, {
       hint: `${of} handles ${allowed.join(', ')}.`,
     });
   };

@@ -1,9 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import { folder, follow, freePort, gantry, home, type Running } from './process.ts';
+import { folder, follow, freePort, gantry, home, main, type Running } from './process.ts';
 
 const json = { 'content-type': 'application/json' };
 const KEY = 'a-key-of-this-test-only';
@@ -192,6 +192,45 @@ export default defineService({
     const vacant = await fetch(`http://127.0.0.1:${port}/broken`);
     expect(vacant.status).to.equal(503);
     expect(((await vacant.json()) as { code: string }).code).to.equal('SERVICE_NOT_DEPLOYED');
+    expect(await server.kill('SIGTERM')).to.equal(0);
+    remove();
+  });
+  it('serves on where its log cannot be written: a full disk', async function () {
+    if (!existsSync('/dev/full')) return this.skip();
+    const { dir, remove } = folder({ ...config('./slow.ts', channel('slow')), 'slow.ts': slow.replace('400', '5') });
+    const port = await freePort();
+    const full = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [main, 'start', '--config', path.join(dir, 'server.yaml')], {
+      env: { ...process.env, PORT: String(port) },
+      stdio: ['ignore', full, full],
+    });
+    const server = follow(child);
+    const answered = async () => (await fetch(`http://127.0.0.1:${port}/slow`).catch(() => null))?.status;
+    while ((await answered()) !== 200) expect(child.exitCode).to.equal(null);
+    for (let i = 0; i < 20; i++) expect(await answered()).to.equal(200);
+    expect(await server.kill('SIGTERM')).to.equal(0);
+    closeSync(full);
+    remove();
+  });
+  it('serves on where nobody reads its log, and tells what was lost when somebody does', async function () {
+    this.timeout(60_000);
+    const lines = slow.replace(
+      "log.info({}, 'begun');",
+      "for (let i = 0; i < 200; i++) log.info({ text: 'x'.repeat(1000) }, 'line');",
+    );
+    const { dir, remove } = folder({ ...config('./slow.ts', channel('slow')), 'slow.ts': lines.replace('400', '1') });
+    const port = await freePort();
+    const child = spawn(process.execPath, [main, 'start', '--config', path.join(dir, 'server.yaml')], {
+      env: { ...process.env, PORT: String(port) },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const answered = async () => (await fetch(`http://127.0.0.1:${port}/slow`).catch(() => null))?.status;
+    while ((await answered()) !== 200) expect(child.exitCode).to.equal(null);
+    // 50 calls of 200 lines of 1 kB: more than a pipe and the memory for waiting lines hold.
+    for (let i = 0; i < 50; i++) expect(await answered()).to.equal(200);
+    const server = follow(child);
+    const [, lost] = await server.says(/"lines":(\d+),"msg":"log lines were lost/);
+    expect(Number(lost)).to.be.greaterThan(0);
     expect(await server.kill('SIGTERM')).to.equal(0);
     remove();
   });
