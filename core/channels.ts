@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox';
 import { type Static, Type } from 'typebox';
 import type { Call, Reply } from './call.ts';
+import { copy } from './copy.ts';
 import { dispatch, type Line, type Traffic } from './dispatch.ts';
 import { didYouMean, GantryError, type Problem } from './errors.ts';
 import type { Hooks } from './hooks.ts';
@@ -71,7 +72,7 @@ export class Channels {
 
   /** What is wrong with a definition; nothing is bound. `at` is its place in the config. */
   check(definition: ChannelDefinition, at = `channel '${definition.name}'`): readonly Problem[] {
-    return this.#problems(structuredClone(definition), at);
+    return this.#problems(copy(definition), at);
   }
 
   /** The same, and fills in what the schemas of transport and guard have defaults for. */
@@ -128,7 +129,7 @@ export class Channels {
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
   bind(given: ChannelDefinition): Channel {
-    const definition = structuredClone(given);
+    const definition = copy(given);
     const { hooks, services, codecs, guards, transports } = this.#parts;
     if (this.#bound.has(definition.name)) {
       throw new GantryError('CHANNEL_DUPLICATE', `A channel '${definition.name}' is bound already`);

@@ -561,8 +561,8 @@ describe('services', () => {
           'got',
           'got',
         ]);
-        expect([await of('get'), await of('default')]).to.deep.equal(['got', 'METHOD_UNSUPPORTED']);
-        expect(await of('delete', 'GET')).to.equal('METHOD_UNSUPPORTED');
+        expect([await of('get'), await of('default')]).to.deep.equal(['got', 'INVOCATION_INVALID']);
+        expect(await of('delete', 'GET')).to.equal('INVOCATION_INVALID');
       });
       it('is asked likewise by retry, parallel, invokeAsync and fanOut, and by what those invoke', async () => {
         const back: unknown[] = [];
