@@ -2,6 +2,7 @@ import { type DestinationStream, type Logger as Pino, pino } from 'pino';
 import { isGantryError } from './errors.ts';
 import { LogStream } from './log-stream.ts';
 import { Secret } from './secret.ts';
+import { original } from './source-maps.ts';
 
 export type Level = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent';
 export const LEVELS: readonly Level[] = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
@@ -173,7 +174,7 @@ class Concealer {
       ...(code === undefined ? {} : { code }),
       ...(ours?.hint === undefined ? {} : { hint: plain(ours.hint) }),
       ...(ours?.problems === undefined ? {} : { problems: this.conceal(ours.problems, depth + 1) }),
-      stack: stack === undefined ? undefined : plain(String(stack)),
+      stack: stack === undefined ? undefined : plain(original(String(stack))),
       ...(cause === undefined || depth > DEEPEST ? {} : { cause: this.conceal(cause, depth + 1) }),
     };
   }

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import vm from 'node:vm';
 import { build, type Message, type OutputFile } from 'esbuild';
 import * as api from './api.ts';
+import { keepSourceMap } from './source-maps.ts';
 
 /**
  * Loads operators' TypeScript and JavaScript files. Each becomes one script with what it imports relatively; packages
@@ -16,9 +17,8 @@ export async function compileModules(files: readonly string[]): Promise<Map<stri
   if (files.length === 0) return result;
   const together = await bundle(files).catch(() => null);
   for (const file of files) {
-    const code = together?.get(file);
-    if (code !== undefined) result.set(file, { file, code, problem: null });
-    else result.set(file, await alone(file));
+    const built = together?.get(file);
+    result.set(file, built === undefined ? await alone(file) : { file, ...built, problem: null });
   }
   return result;
 }
@@ -26,12 +26,15 @@ export async function compileModules(files: readonly string[]): Promise<Map<stri
 export interface Compiled {
   readonly file: string;
   readonly code: string | null;
+  /** Where its lines come from. */
+  readonly map: string;
   readonly problem: string | null;
 }
 
 /** Runs a compiled file and gives what it exports. Throws what it throws. */
-export function evaluate({ file, code, problem }: Compiled): { readonly default?: unknown } {
+export function evaluate({ file, code, map, problem }: Compiled): { readonly default?: unknown } {
   if (code === null) throw new Error(problem ?? 'not compiled');
+  keepSourceMap(file, map, OUT);
   const native = createRequire(file);
   const require = (specifier: string): unknown => (specifier === 'gantry/api' ? api : native(specifier));
   const module = { exports: {} as { default?: unknown } };
@@ -52,35 +55,38 @@ export async function loadFile(file: string): Promise<{ readonly default?: unkno
 async function alone(file: string): Promise<Compiled> {
   try {
     await readFile(file);
-    return { file, code: (await bundle([file])).get(file) ?? null, problem: null };
+    const { code = null, map = '' } = (await bundle([file])).get(file) ?? {};
+    return { file, code, map, problem: null };
   } catch (thrown) {
     const { errors } = thrown as { errors?: Message[] };
     const problem = errors?.map(located).join('; ') ?? (thrown as Error).message;
-    return { file, code: null, problem };
+    return { file, code: null, map: '', problem };
   }
 }
 
-async function bundle(files: readonly string[]): Promise<Map<string, string>> {
+/** Where the scripts would be, were they written. */
+const OUT = path.resolve('/bundle');
+
+async function bundle(files: readonly string[]): Promise<Map<string, { code: string; map: string }>> {
   const entryPoints = files.map((file, i) => ({ in: file, out: String(i) }));
   const { outputFiles } = await build({
     entryPoints,
-    outdir: path.resolve('/bundle'),
+    outdir: OUT,
     bundle: true,
     write: false,
     format: 'cjs',
     platform: 'node',
     target: 'node20',
     packages: 'external',
-    sourcemap: 'inline',
+    sourcemap: 'external',
     sourcesContent: false,
     define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
     logLevel: 'silent',
   });
-  const code = new Map<string, string>();
-  for (const { path: out, text } of outputFiles as OutputFile[]) {
-    code.set(files[Number(path.basename(out, '.js'))] as string, text);
-  }
-  return code;
+  const texts = new Map((outputFiles as OutputFile[]).map(({ path: out, text }) => [path.basename(out), text]));
+  return new Map(
+    files.map((file, i) => [file, { code: texts.get(`${i}.js`) ?? '', map: texts.get(`${i}.js.map`) ?? '' }]),
+  );
 }
 
 function located({ text, location }: Message): string {

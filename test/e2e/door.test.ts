@@ -195,6 +195,20 @@ export default defineService({
     expect(await server.kill('SIGTERM')).to.equal(0);
     remove();
   });
+  it("tells where in a service's source an error was thrown", async () => {
+    const thrown = slow
+      .replace("log.info({}, 'begun');", "\n  type A = 1;\n  throw new Error('here');")
+      .replace('400', '1');
+    const { dir, remove } = folder({ ...config('./slow.ts', channel('slow')), 'slow.ts': thrown });
+    const line = thrown.split('\n').findIndex((text) => text.includes("'here'")) + 1;
+    const port = await freePort();
+    const server = gantry(['start', '--config', path.join(dir, 'server.yaml')], { PORT: String(port) });
+    await server.says(/is ready/);
+    expect((await fetch(`http://127.0.0.1:${port}/slow`)).status).to.equal(500);
+    await server.says(new RegExp(`slow\\.ts:${line}:`));
+    expect(await server.kill('SIGTERM')).to.equal(0);
+    remove();
+  });
   it('serves on where its log cannot be written: a full disk', async function () {
     if (!existsSync('/dev/full')) return this.skip();
     const { dir, remove } = folder({ ...config('./slow.ts', channel('slow')), 'slow.ts': slow.replace('400', '5') });
