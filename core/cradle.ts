@@ -1,13 +1,20 @@
 import type { Channels } from './channels.ts';
 import type { Connections } from './connections.ts';
 import type { Logs } from './log.ts';
+import type { Bus } from './ports/bus.ts';
 import type { Codec } from './ports/codec.ts';
+import type { Dialect } from './ports/dialect.ts';
 import type { Guard } from './ports/guard.ts';
 import type { HttpHost } from './ports/http.ts';
+import type { Odb } from './ports/odb.ts';
+import type { Passwords } from './ports/password.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Transport } from './ports/transport.ts';
+import type { Records } from './record.ts';
+import type { Securities } from './securities.ts';
 import type { ServerInfo } from './server.ts';
 import type { Services } from './services.ts';
+import type { Sessions } from './sessions.ts';
 
 /** Every token that can be injected. */
 export interface Cradle {
@@ -16,10 +23,18 @@ export interface Cradle {
   services: Services;
   channels: Channels;
   connections: Connections;
+  securities: Securities;
+  /** Where an odb plugin is loaded. */
+  records: Records;
+  sessions: Sessions;
   codecs: ReadonlyMap<string, Codec>;
   guards: ReadonlyMap<string, Guard>;
   transports: ReadonlyMap<string, Transport>;
   features: ReadonlyMap<string, object>;
   http: HttpHost;
   stats: Stats;
+  dialect: Dialect;
+  odb: Odb;
+  bus: Bus;
+  passwords: Passwords;
 }

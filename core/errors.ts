@@ -28,6 +28,8 @@ export const CODES = {
   SERVICE_FILE_INVALID: 'setup',
   SERVICE_INVALID: 'setup',
   HOOK_MISUSED: 'setup',
+  KEY_INVALID: 'setup',
+  SNAPSHOT_INVALID: 'setup',
   // definitions that change while running
   CHANNEL_INVALID: 'invalid',
   CHANNEL_DUPLICATE: 'conflict',
@@ -38,6 +40,17 @@ export const CODES = {
   SERVICE_DUPLICATE: 'conflict',
   SERVICE_NOT_FOUND: 'missing',
   SERVICE_NOT_DEPLOYED: 'unavailable',
+  // records
+  RECORD_INVALID: 'invalid',
+  RECORD_DANGLING: 'invalid',
+  RECORD_NOT_FOUND: 'missing',
+  RECORD_DUPLICATE: 'conflict',
+  RECORD_TAKEN: 'conflict',
+  RECORD_STALE: 'conflict',
+  RECORD_IN_USE: 'conflict',
+  ODB_UNAVAILABLE: 'unavailable',
+  ODB_FAILED: 'bug',
+  SECRET_UNREADABLE: 'bug',
   // a call
   ADDRESS_NOT_FOUND: 'missing',
   METHOD_UNSUPPORTED: 'missing',

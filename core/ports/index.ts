@@ -1,12 +1,20 @@
+import type { Bus } from './bus.ts';
 import type { Codec } from './codec.ts';
+import type { Dialect } from './dialect.ts';
 import type { Guard } from './guard.ts';
 import type { HttpHost } from './http.ts';
+import type { Odb } from './odb.ts';
+import type { Passwords } from './password.ts';
 import type { Stats } from './stats.ts';
 import type { Transport } from './transport.ts';
 
 /** Every kind of plugin there is. A port is an interface in this folder and a contract kit in test/kit. */
 export interface Ports {
   codec: Codec;
+  dialect: Dialect;
+  odb: Odb;
+  bus: Bus;
+  password: Passwords;
   stats: Stats;
   guard: Guard;
   feature: object;
@@ -28,6 +36,15 @@ export interface PortRules {
 
 export const PORTS: { readonly [P in Port]: PortRules } = {
   codec: { many: true, token: 'codecs', stage: 0, methods: ['decode', 'encode'] },
+  dialect: { many: false, token: 'dialect', stage: 0, methods: ['options', 'exactText', 'lock', 'classify'] },
+  odb: {
+    many: false,
+    token: 'odb',
+    stage: 0,
+    methods: ['revision', 'load', 'find', 'pick', 'list', 'referrers', 'changes', 'history', 'write'],
+  },
+  bus: { many: false, token: 'bus', stage: 0, methods: ['publish', 'subscribe'] },
+  password: { many: false, token: 'passwords', stage: 0, methods: ['hash', 'verify'] },
   stats: { many: false, token: 'stats', stage: 0, methods: ['meter', 'snapshot'] },
   guard: { many: true, token: 'guards', stage: 1, methods: ['compile'] },
   feature: { many: true, token: 'features', stage: 1, methods: [] },

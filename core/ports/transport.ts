@@ -12,6 +12,11 @@ export interface Transport {
   /** Routes what arrives at `channel.address` to `channel.run`. Sync, no I/O; works before and after start(). */
   bind?(channel: Channel): void;
   unbind?(channel: Channel): void;
+  /**
+   * An address as texts, of which no two channels may have the same: equal exactly where bind() would refuse the second.
+   * The ODB holds them apart for the whole cluster. `verbs` are those of the service. Absent: the address itself, as JSON.
+   */
+  claims?(address: Readonly<Record<string, unknown>>, verbs: Contract['verbs']): readonly string[];
   /** Schema of an outgoing connection's `options` here. */
   readonly options?: TSchema;
   /** What the schema of the options cannot see. Throws CONNECTION_INVALID; no I/O. */

@@ -1,0 +1,38 @@
+/** What differs between SQL engines, and nothing else: the ODB owns tables, migrations and queries. */
+export interface Dialect {
+  readonly supports: DialectSupports;
+  /** Handed to Sequelize as they are: dialect, driver module, where, pool. No I/O. */
+  options(): Record<string, unknown>;
+  /** The SQL type of a text that compares exactly ('a', 'A', 'a ' and 'ä' differ) and sorts by code points. */
+  exactText(length: number): string;
+  /** Options of every table, e.g. its character set, handed to Sequelize's createTable as they are. */
+  readonly tables?: Readonly<Record<string, unknown>>;
+  /** Once, before the first connection, e.g. to make a folder. */
+  prepare?(): Promise<void>;
+  /** Waits until no other server migrates. `run` is one connection, inside a transaction that outlives the migration. */
+  lock(run: Run): Promise<void>;
+  /** Where the end of the transaction does not release it. */
+  unlock?(run: Run): Promise<void>;
+  /** Names what Sequelize left unnamed. The error is the driver's own. Null: nothing of these. */
+  classify(error: DriverError): DriverProblem | null;
+  /** One write transaction at a time within this process, where the engine does not queue them well itself. */
+  readonly oneWriter?: boolean;
+}
+
+export interface DialectSupports {
+  /** Tables are made within the transaction that holds the lock; else beside it, on other connections. */
+  readonly transactionalDdl: boolean;
+  /** An empty text stays one, and does not become NULL. */
+  readonly emptyText: boolean;
+}
+
+/** Runs one statement, and gives its rows. */
+export type Run = (sql: string) => Promise<readonly Readonly<Record<string, unknown>>[]>;
+
+export type DriverProblem = 'duplicate' | 'busy' | 'unavailable' | 'timeout';
+
+export interface DriverError {
+  readonly code?: unknown;
+  readonly errno?: unknown;
+  readonly message?: string;
+}
