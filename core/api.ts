@@ -31,12 +31,29 @@ export {
   toGantryError,
 } from './errors.ts';
 export type { Hooks, Sent } from './hooks.ts';
+export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds.ts';
 export type { Level, Logger } from './log.ts';
 export { type Pairs, parsePairs } from './pairs.ts';
 export { definePlugin, type Lifecycle, type Own, type Plugin } from './plugin.ts';
+export type { Bus, BusEvent } from './ports/bus.ts';
 export type { Codec } from './ports/codec.ts';
+export type { Dialect, DialectSupports, DriverError, DriverProblem, Run } from './ports/dialect.ts';
 export type { Guard } from './ports/guard.ts';
 export type { HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
+export type {
+  Author,
+  Change,
+  HistoryQuery,
+  Loading,
+  Odb,
+  Page,
+  RecordQuery,
+  Reference,
+  Stored,
+  Write,
+  Written,
+} from './ports/odb.ts';
+export type { Passwords } from './ports/password.ts';
 export type { Histogram, Meter, ServiceStats, Stats } from './ports/stats.ts';
 export type {
   Channel,
@@ -50,7 +67,19 @@ export type {
   Transport,
   TransportSupports,
 } from './ports/transport.ts';
+export type {
+  Applied,
+  ApplyOptions,
+  Definition,
+  LiveRecord,
+  Portable,
+  Records,
+  RecordsStatus,
+  RecordView,
+  Saved,
+} from './record.ts';
 export { backoffMs, pause } from './retry.ts';
 export { Secret, SecretText } from './secret.ts';
 export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type Service, Stream } from './service.ts';
+export type { Session, Sessions } from './sessions.ts';

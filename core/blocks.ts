@@ -1,11 +1,12 @@
 import { plain, settle } from './config.ts';
+import { copy } from './copy.ts';
 import type { Problem } from './errors.ts';
 import type { Loaded } from './plugin.ts';
 import { compileConfig } from './schema.ts';
 
 /** What references wrote takes the types of the plugin's own schema. A copy. */
 export function settleBlock(one: Loaded): Loaded {
-  return { ...one, config: plain(settle(one.plugin.config, one.config)) as Loaded['config'] };
+  return { ...one, config: copy(plain(settle(one.plugin.config, one.config))) as Loaded['config'] };
 }
 
 /** What is wrong with a plugin's block. */

@@ -126,6 +126,8 @@ export class Call {
   /** Decoded and checked. */
   input: unknown = undefined;
   identity: Identity | null = null;
+  /** The shared security definition that let the caller in; null where the channel has its own, or none. */
+  security: string | null = null;
   /** The format of the reply, where the caller chose one. */
   encoder: Codec | null = null;
   /** On the clock of `performance.now()`. */
@@ -228,6 +230,7 @@ export class Call {
     const child = new Call(this.channel, this.message, this);
     child.#verb = verb;
     child.identity = this.identity;
+    child.security = this.security;
     child.deadlineAt = this.deadlineAt;
     child.invoker = this.invoker;
     (this.#children ??= new Set()).add(child);

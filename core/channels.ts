@@ -7,10 +7,10 @@ import { didYouMean, GantryError, type Problem } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
-import type { Guard } from './ports/guard.ts';
 import type { Channel, Contract, Transport } from './ports/transport.ts';
 import { compileConfig } from './schema.ts';
 import { wrapSecrets } from './secret.ts';
+import { ChannelSecurity, type Securities } from './securities.ts';
 import type { Services } from './services.ts';
 
 /** One channel as it is written. */
@@ -27,14 +27,7 @@ export const ChannelDefinition = Type.Object(
     formats: Type.Optional(
       Type.Array(Type.String(), { description: 'All codecs that a message may name. Default: every loaded one' }),
     ),
-    security: Type.Optional(
-      Type.Unsafe<{ guard: string } & Record<string, unknown>>(
-        Type.Object(
-          { guard: Type.String({ description: 'The name of a loaded guard' }) },
-          { additionalProperties: true, description: "Who may call; `guard` and the guard's own keys" },
-        ),
-      ),
-    ),
+    security: Type.Optional(ChannelSecurity),
     timeoutMs: Type.Optional(
       Type.Integer({ minimum: 1, default: 60_000, description: 'Longest run of a call; its signal fires then' }),
     ),
@@ -49,16 +42,21 @@ interface Parts {
   readonly log: Logger;
   readonly services: Services;
   readonly codecs: ReadonlyMap<string, Codec>;
-  readonly guards: ReadonlyMap<string, Guard>;
+  readonly securities: Securities;
   readonly transports: ReadonlyMap<string, Transport>;
 }
 
 type Validate = ReturnType<typeof compileConfig>;
 
+interface Bound {
+  readonly channel: Channel;
+  readonly transport: Transport;
+}
+
 /** Binds services to addresses. Everything that can be looked up or compiled is, before the first call. */
 export class Channels {
   readonly #parts: Parts;
-  readonly #bound = new Map<string, { channel: Channel; transport: Transport }>();
+  readonly #bound = new Map<string, Bound>();
   readonly #schemas = new Map<TSchema, Validate>();
   readonly #traffic: Traffic = {
     inHand: 0,
@@ -77,14 +75,14 @@ export class Channels {
 
   /** The same, and fills in what the schemas of transport and guard have defaults for. */
   #problems(definition: ChannelDefinition, at: string): readonly Problem[] {
-    const { codecs, guards, transports, services } = this.#parts;
+    const { codecs, securities, transports, services } = this.#parts;
     const transport = transports.get(definition.transport);
     const problems: Problem[] = [];
     const unknown = (key: string, got: string, known: readonly string[], add: string) =>
       problems.push({
         path: `${at}.${key}`,
         message: `names what is not there: '${got}'`,
-        expected: known.length > 0 ? `one of ${known.join(', ')}` : 'something that is loaded',
+        expected: known.length > 0 ? `one of ${some(known)}` : 'something that is loaded',
         got,
         hint: didYouMean(got, known) || add,
       });
@@ -115,11 +113,17 @@ export class Channels {
       if (!codecs.has(format)) unknown('format', format, [...codecs.keys()], plugin('codec', format));
     }
     if (definition.security !== undefined) {
-      const { guard: name, ...rest } = definition.security as { guard: string };
-      const guard = guards.get(name);
-      if (guard === undefined) unknown('security.guard', name, [...guards.keys()], plugin('guard', name));
-      else problems.push(...this.#schema(guard.definition)(rest, `${at}.security`));
-      definition.security = { guard: name, ...rest };
+      const { security } = definition;
+      if (typeof security === 'string' || isNames(security)) {
+        for (const name of namesOf(security)) {
+          if (securities.has(name)) continue;
+          unknown('security', name, securities.names(), 'Create the security definition first.');
+        }
+      } else {
+        const { guard, ...own } = security;
+        problems.push(...securities.check({ guard, definition: own }, `${at}.security`, ''));
+        definition.security = { guard, ...own };
+      }
     }
     if (!services.has(definition.service)) {
       unknown('service', definition.service, services.names(), 'Deploy it, or add its folder to "services".');
@@ -128,52 +132,41 @@ export class Channels {
   }
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
-  bind(given: ChannelDefinition): Channel {
-    const definition = copy(given);
-    const { hooks, services, codecs, guards, transports } = this.#parts;
+  bind(definition: ChannelDefinition): Channel {
     if (this.#bound.has(definition.name)) {
       throw new GantryError('CHANNEL_DUPLICATE', `A channel '${definition.name}' is bound already`);
     }
-    // A vacant service is let through: the channel answers 'unavailable' until it is deployed.
-    const at = `channel '${given.name}'`;
-    const problems = this.#problems(definition, at).filter((p) => p.path !== `${at}.service`);
-    if (problems.length > 0) {
-      throw new GantryError('CHANNEL_INVALID', `Channel '${definition.name}' is not valid: ${told(problems)}`, {
-        problems,
-      });
-    }
-    const transport = transports.get(definition.transport) as Transport;
-    const slot = services.slot(definition.service);
-    const codec = codecs.get(definition.format ?? 'json') as Codec;
-    const { guard: guardName, ...guarded } = (definition.security ?? {}) as { guard?: string };
-    const line: Line = {
-      slot,
-      codec,
-      guard: guardName === undefined ? null : compileGuard(guards.get(guardName) as Guard, guarded),
-      timeoutMs: definition.timeoutMs ?? 60_000,
-      traffic: this.#traffic,
-      invoker: services,
-      log: this.#parts.log,
-      received: used(hooks.received),
-      before: used(hooks.before),
-      after: used(hooks.after),
-      failed: used(hooks.failed),
-      done: used(hooks.done),
-    };
-    const channel: Channel = {
-      name: definition.name,
-      address: definition.address,
-      settings: wrapSecrets(transport.settings ?? {}, definition.settings ?? {}) as Record<string, unknown>,
-      codec,
-      codecs: negotiable(definition, codec, codecs),
-      contract: slot as Contract,
-      timeoutMs: line.timeoutMs,
-      run: (call: Call): Promise<Reply> => dispatch(line, call),
-    };
-    transport.bind?.(channel);
-    this.#bound.set(channel.name, { channel, transport });
-    hooks.channelBound.call(channel);
-    return channel;
+    const entry = this.#make(definition);
+    entry.transport.bind?.(entry.channel);
+    this.#add(entry);
+    return entry.channel;
+  }
+
+  /**
+   * Puts a changed definition in the place of the channel of that name, between two calls: no call finds it missing, and
+   * those in hand end as they would have. Throws as bind() does, and the channel is what it was then.
+   */
+  rebind(definition: ChannelDefinition): Channel {
+    const before = this.#bound.get(definition.name);
+    if (before === undefined) return this.bind(definition);
+    const entry = this.#make(definition);
+    this.#exchange(before, entry);
+    this.#parts.hooks.channelUnbound.call(before.channel);
+    this.#add(entry);
+    return entry.channel;
+  }
+
+  /** Throws what bind() or rebind() would throw, and leaves everything as it is: between two calls nobody sees it. */
+  try(definition: ChannelDefinition): void {
+    const entry = this.#make(definition);
+    const before = this.#bound.get(definition.name) ?? null;
+    this.#exchange(before, entry);
+    entry.transport.unbind?.(entry.channel);
+    before?.transport.bind?.(before.channel);
+  }
+
+  has(name: string): boolean {
+    return this.#bound.has(name);
   }
 
   /** Calls in hand end as they would have. Throws CHANNEL_NOT_FOUND. */
@@ -220,6 +213,71 @@ export class Channels {
     return this.#traffic.inHand;
   }
 
+  /** What a definition says, looked up and compiled, but not bound. */
+  #make(given: ChannelDefinition): Bound {
+    const definition = copy(given);
+    const { hooks, services, codecs, transports } = this.#parts;
+    // A vacant service or definition is let through: the channel answers 'unavailable' until it is there.
+    const at = `channel '${given.name}'`;
+    const vacant = [`${at}.service`, ...(namesOf(definition.security).length > 0 ? [`${at}.security`] : [])];
+    const problems = this.#problems(definition, at).filter((p) => !vacant.includes(p.path));
+    if (problems.length > 0) {
+      throw new GantryError('CHANNEL_INVALID', `Channel '${definition.name}' is not valid: ${told(problems)}`, {
+        problems,
+      });
+    }
+    const transport = transports.get(definition.transport) as Transport;
+    const slot = services.slot(definition.service);
+    const codec = codecs.get(definition.format ?? 'json') as Codec;
+    const line: Line = {
+      slot,
+      codec,
+      guard: definition.security === undefined ? null : this.#guard(definition.security, `${at}.security`),
+      timeoutMs: definition.timeoutMs ?? 60_000,
+      traffic: this.#traffic,
+      invoker: services,
+      log: this.#parts.log,
+      received: used(hooks.received),
+      before: used(hooks.before),
+      after: used(hooks.after),
+      failed: used(hooks.failed),
+      done: used(hooks.done),
+    };
+    const channel: Channel = {
+      name: definition.name,
+      address: definition.address,
+      settings: wrapSecrets(transport.settings ?? {}, definition.settings ?? {}) as Record<string, unknown>,
+      codec,
+      codecs: negotiable(definition, codec, codecs),
+      contract: slot as Contract,
+      timeoutMs: line.timeoutMs,
+      run: (call: Call): Promise<Reply> => dispatch(line, call),
+    };
+    return { channel, transport };
+  }
+
+  #exchange(before: Bound | null, entry: Bound): void {
+    before?.transport.unbind?.(before.channel);
+    try {
+      entry.transport.bind?.(entry.channel);
+    } catch (error) {
+      before?.transport.bind?.(before.channel);
+      throw error;
+    }
+  }
+
+  #add(entry: Bound): void {
+    this.#bound.set(entry.channel.name, entry);
+    this.#parts.hooks.channelBound.call(entry.channel);
+  }
+
+  #guard(security: ChannelSecurity, at: string): Line['guard'] {
+    const { securities } = this.#parts;
+    if (typeof security === 'string' || isNames(security)) return securities.shared(namesOf(security));
+    const { guard, ...own } = security;
+    return securities.compile(guard, own, at);
+  }
+
   #schema(schema: TSchema): Validate {
     let validate = this.#schemas.get(schema);
     if (validate === undefined) this.#schemas.set(schema, (validate = compileConfig(schema)));
@@ -231,6 +289,12 @@ function used<H extends { isUsed(): boolean }>(hook: H): H | null {
   return hook.isUsed() ? hook : null;
 }
 
+/** There may be thousands. */
+function some(names: readonly string[]): string {
+  const shown = names.slice(0, 20).join(', ');
+  return names.length > 20 ? `${shown} and ${names.length - 20} more` : shown;
+}
+
 function negotiable({ formats }: ChannelDefinition, own: Codec, codecs: ReadonlyMap<string, Codec>): readonly Codec[] {
   const others = formats === undefined ? [...codecs.values()] : formats.map((name) => codecs.get(name) as Codec);
   return [own, ...others.filter((codec) => codec !== own)];
@@ -240,6 +304,11 @@ function told(problems: readonly Problem[]): string {
   return problems.map((p) => `${p.path} ${p.message}`).join('; ');
 }
 
-function compileGuard(guard: Guard, definition: Record<string, unknown>) {
-  return guard.compile(wrapSecrets(guard.definition, definition) as Record<string, unknown>);
+function isNames(security: ChannelSecurity): security is readonly string[] {
+  return Array.isArray(security);
+}
+/** The shared definitions that a channel names. */
+export function namesOf(security: ChannelSecurity | undefined): readonly string[] {
+  if (security === undefined) return [];
+  return typeof security === 'string' ? [security] : isNames(security) ? security : [];
 }

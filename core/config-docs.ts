@@ -1,11 +1,12 @@
 import { ChannelDefinition } from './channels.ts';
-import { Config } from './config.ts';
+import { Config } from './config-root.ts';
 import { ConnectionDefinition } from './connections.ts';
 import { Kernel } from './kernel.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
 import { nameOf, PORTS, portOf } from './ports/index.ts';
+import { SecurityDefinition } from './securities.ts';
 
 /** What the tables read of a schema. */
 interface Node {
@@ -37,11 +38,13 @@ export async function configDocs(): Promise<string> {
   const parts = [
     ...INTRODUCTION,
     '## The root of a file',
-    table(Config as Node),
+    table(Config as unknown as Node),
     '## A channel',
     table(ChannelDefinition as Node),
     '## A connection',
     table(ConnectionDefinition as Node),
+    '## A security definition',
+    table(SecurityDefinition as Node),
     '## Plugins',
     'The key of an entry in `plugins`, and what may stand under it beside `use` and `optional`.',
     ...loaded.flatMap((one) => chapter(one, cradle)),

@@ -1,4 +1,4 @@
-import { Config } from './config.ts';
+import { Config } from './config-root.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 
 type Schema = Record<string, unknown>;

@@ -1,65 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Static, type TSchema, Type } from 'typebox';
+import type { TSchema } from 'typebox';
 import { type Document, parseDocument, visit } from 'yaml';
-import { ChannelDefinition } from './channels.ts';
 import { compileCoerce } from './coerce.ts';
-import { ConnectionDefinition } from './connections.ts';
+import { Config, DATA } from './config-root.ts';
 import { GantryError, type Problem, refuse } from './errors.ts';
-import { LEVELS } from './log.ts';
 import { compileConfig } from './schema.ts';
-
-const LevelName = Type.Union(
-  LEVELS.map((level) => Type.Literal(level)),
-  { default: 'info' },
-);
-
-/** A timer set for longer fires at once. */
-const LONGEST_MS = 2 ** 31 - 1;
-
-const DATA = '../data';
-
-/** What each entry of "plugins" may have beside the plugin's own block. */
-export const Entry = Type.Object(
-  { use: Type.Optional(Type.String({ minLength: 1 })), optional: Type.Optional(Type.Boolean()) },
-  { additionalProperties: false },
-);
-export type Entry = Static<typeof Entry>;
-
-/** The root of a config file, after its layers are laid over each other. */
-export const Config = Type.Object(
-  {
-    name: Type.String({ default: 'gantry', minLength: 1, maxLength: 100, description: 'The name of this process' }),
-    data: Type.String({
-      default: DATA,
-      description: 'Folder for what this process keeps; beside the config file, or where a variable says',
-    }),
-    log: Type.Object(
-      {
-        level: LevelName,
-        levels: Type.Record(Type.String(), LevelName, { default: {}, description: 'By plugin id' }),
-      },
-      { additionalProperties: false, default: {} },
-    ),
-    startTimeoutMs: Type.Integer({ default: 15_000, minimum: 1, maximum: LONGEST_MS, description: 'For each plugin' }),
-    graceMs: Type.Integer({
-      default: 30_000,
-      minimum: 0,
-      maximum: LONGEST_MS,
-      description: 'How long stopping waits for calls in hand',
-    }),
-    plugins: Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()), {
-      default: {},
-      description:
-        '<port>.<name>: its own block, with `use` for a module that is not ours; null removes an inherited one',
-    }),
-    services: Type.Array(Type.String(), { default: [], description: 'Folders or files, beside the config file' }),
-    channels: Type.Array(ChannelDefinition, { default: [] }),
-    connections: Type.Array(ConnectionDefinition, { default: [] }),
-  },
-  { additionalProperties: false },
-);
-export type Config = Static<typeof Config>;
 
 type Tree = Record<string, unknown>;
 
@@ -136,7 +82,7 @@ export function merge(under: unknown, over: unknown): unknown {
 /** A layer over another: like merge(), but what has names is added to, and merged by name; services are added to. */
 function overlay(under: Tree, over: Tree): Tree {
   const result = merge(under, over) as Tree;
-  for (const key of ['channels', 'connections']) {
+  for (const key of ['channels', 'connections', 'security']) {
     if (Array.isArray(under[key]) && Array.isArray(over[key])) result[key] = byName(under[key], over[key]);
   }
   if (Array.isArray(under['services']) && Array.isArray(over['services'])) {
@@ -194,21 +140,31 @@ function settleNode(node: SchemaNode | undefined, value: unknown): unknown {
   }
   const branches = node?.anyOf ?? node?.allOf;
   if (branches !== undefined) return branches.reduce((made: unknown, branch) => settleNode(branch, made), value);
-  if (Array.isArray(value)) return value.map((entry) => settleNode(node?.items, entry));
+  if (Array.isArray(value)) return replaced(value, (entry) => settleNode(node?.items, entry));
   if (!isTree(value)) return value;
   const rest =
     Object.values(node?.patternProperties ?? {})[0] ??
     (typeof node?.additionalProperties === 'object' ? node.additionalProperties : undefined);
-  return Object.fromEntries(
-    Object.entries(value).map(([key, entry]) => [key, settleNode(node?.properties?.[key] ?? rest, entry)]),
-  );
+  return replaced(value, (entry, key) => settleNode(node?.properties?.[key] ?? rest, entry));
+}
+
+/** A copy with what became of the entries; the same list or map where nothing did, as in nearly all of a large file. */
+function replaced(value: Tree | readonly unknown[], change: (entry: unknown, key: string) => unknown): unknown {
+  let copy: Tree | unknown[] | null = null;
+  for (const key of Object.keys(value)) {
+    const entry = (value as Tree)[key];
+    const made = change(entry, key);
+    if (made === entry) continue;
+    copy ??= Array.isArray(value) ? [...value] : { ...(value as Tree) };
+    (copy as Tree)[key] = made;
+  }
+  return copy ?? value;
 }
 
 /** What no schema claimed is text. */
 export function plain(value: unknown): unknown {
   if (value instanceof Written) return value.text;
-  if (Array.isArray(value)) return value.map(plain);
-  return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, plain(entry)])) : value;
+  return Array.isArray(value) || isTree(value) ? replaced(value, plain) : value;
 }
 
 /** Deeply; what is no plain object or list (a Secret) stays as it is. */
@@ -293,7 +249,8 @@ function rooted(tree: Tree, dir: string, names: boolean): Tree {
     return isTree(value) ? Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, files(entry)])) : value;
   };
   const result = (names ? files(tree) : tree) as Tree;
-  const { services, plugins } = result;
+  const { services, plugins, secrets } = result;
+  if (isTree(secrets) && 'file' in secrets) secrets['file'] = at(secrets['file']);
   if (Array.isArray(services)) result['services'] = services.map(at);
   for (const block of isTree(plugins) ? Object.values(plugins) : []) {
     if (isTree(block) && typeof block['use'] === 'string' && /^\.{1,2}(\/|$)/.test(block['use']))

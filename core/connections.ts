@@ -28,7 +28,7 @@ interface Parts {
 }
 
 interface Entry extends Outlet {
-  readonly definition: ConnectionDefinition;
+  definition: ConnectionDefinition;
   live: Connection | null;
   problem: unknown;
   stopped: AbortController;
@@ -72,13 +72,7 @@ export class Connections implements Outlets {
     if (this.#entries.has(definition.name)) {
       throw new GantryError('CONNECTION_DUPLICATE', `A connection '${definition.name}' is open already`);
     }
-    const problems = this.check(definition);
-    if (problems.length > 0) {
-      const told = problems.map((p) => `${p.path} ${p.message}`).join('; ');
-      throw new GantryError('CONNECTION_INVALID', `Connection '${definition.name}' is not valid: ${told}`, {
-        problems,
-      });
-    }
+    this.#refuse(definition);
     const entry = this.#entry(definition);
     this.#entries.set(definition.name, entry);
     try {
@@ -88,6 +82,38 @@ export class Connections implements Outlets {
       throw error;
     }
     return entry;
+  }
+
+  /**
+   * Puts a changed definition in the place of the one of that name: services keep their outlet, messages under way end
+   * as they would have, and what is there keeps serving until the new one can send. Throws CONNECTION_INVALID, and
+   * changes nothing then.
+   */
+  async replace(definition: ConnectionDefinition): Promise<Outlet> {
+    const entry = this.#entries.get(definition.name);
+    if (entry === undefined) return this.open(definition);
+    this.#refuse(definition);
+    const { live, definition: before, stopped } = entry;
+    entry.definition = definition;
+    entry.stopped = new AbortController();
+    stopped.abort(new GantryError('OUTGOING_UNAVAILABLE', 'The connection was changed'));
+    try {
+      if (!(await this.#connect(entry))) void this.#reconnect(entry);
+    } catch (error) {
+      entry.definition = before;
+      entry.problem = null;
+      if (live === null) void this.#reconnect(entry);
+      throw error;
+    }
+    return entry;
+  }
+
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+  /** Why a connection is down; null where it is up. */
+  problem(name: string): unknown {
+    return this.#entries.get(name)?.problem ?? null;
   }
 
   get(name: string): Outlet {
@@ -117,13 +143,22 @@ export class Connections implements Outlets {
     await Promise.all([...this.#entries.keys()].map((name) => this.close(name)));
   }
 
+  #refuse(definition: ConnectionDefinition): void {
+    const problems = this.check(definition);
+    if (problems.length === 0) return;
+    const told = problems.map((p) => `${p.path} ${p.message}`).join('; ');
+    throw new GantryError('CONNECTION_INVALID', `Connection '${definition.name}' is not valid: ${told}`, { problems });
+  }
+
   #entry(definition: ConnectionDefinition): Entry {
     const { hooks } = this.#parts;
-    const { name, transport } = definition;
+    const { name } = definition;
     const observe = hooks.sent.isUsed();
     const entry: Entry = {
       name,
-      transport,
+      get transport() {
+        return entry.definition.transport;
+      },
       definition,
       live: null,
       problem: null,
@@ -143,7 +178,7 @@ export class Connections implements Outlets {
           if (observe) {
             hooks.sent.call({
               connection: name,
-              transport,
+              transport: entry.transport,
               ms: performance.now() - startedAt,
               error,
               call: call ?? null,
@@ -158,40 +193,51 @@ export class Connections implements Outlets {
 
   /** False where it is worth another try; throws what no other try would mend. */
   async #connect(entry: Entry): Promise<boolean> {
-    const transport = this.#parts.transports.get(entry.transport) as Transport;
-    const options = wrapSecrets(transport.options as TSchema, entry.definition.options) as Record<string, unknown>;
+    const { definition, stopped } = entry;
+    const transport = this.#parts.transports.get(definition.transport) as Transport;
+    const options = wrapSecrets(transport.options as TSchema, definition.options) as Record<string, unknown>;
     let live: Connection | undefined;
     try {
       const lost = (reason: unknown) => live !== undefined && this.#lost(entry, live, reason);
       live = await opened(transport.connect?.(entry.name, options, { lost }));
     } catch (error) {
+      if (stopped.signal.aborted) return true;
       entry.problem = error;
       if (isGantryError(error) && !error.retryable) throw error;
       return false;
     }
-    if (entry.stopped.signal.aborted) {
+    if (stopped.signal.aborted) {
       await live?.close();
       return true;
     }
+    const before = entry.live;
     entry.live = live ?? null;
     entry.problem = null;
+    if (before !== null) this.#retire(entry.name, before);
     this.#parts.hooks.connectionUp.call(entry.name);
     return true;
+  }
+
+  /** Closes it once what it has in hand is done; nobody waits for that. */
+  #retire(name: string, live: Connection): void {
+    live.close().catch((error: unknown) => this.#parts.log.warn({ connection: name, error }, 'close failed'));
   }
 
   #lost(entry: Entry, live: Connection, reason: unknown): void {
     if (entry.live !== live) return;
     entry.live = null;
+    // A changed definition is being connected already.
+    const under = entry.problem !== null;
     entry.problem = reason;
     this.#parts.hooks.connectionLost.call(entry.name, reason);
     live.close().catch(() => {});
-    void this.#reconnect(entry);
+    if (!under) void this.#reconnect(entry);
   }
 
   async #reconnect(entry: Entry): Promise<void> {
     const { log } = this.#parts;
     const { name } = entry;
-    const signal = entry.stopped.signal;
+    const { signal } = entry.stopped;
     log.warn({ connection: name, error: entry.problem }, 'a connection is down; it is tried again');
     for (let attempt = 1; !signal.aborted; attempt++) {
       await pause(backoffMs(attempt, { backoffMs: 200, maxBackoffMs: 15_000 }), signal).catch(() => {});

@@ -1,19 +1,22 @@
 import path from 'node:path';
 import { asValue, createContainer, InjectionMode } from 'awilix';
 import { problemsOf, settleBlock } from './blocks.ts';
-import { type ChannelDefinition, Channels } from './channels.ts';
-import { type Config, freeze, plain, settle } from './config.ts';
-import { type ConnectionDefinition, Connections } from './connections.ts';
+import { Channels } from './channels.ts';
+import { freeze } from './config.ts';
+import { Connections } from './connections.ts';
 import type { Cradle } from './cradle.ts';
 import { inTime } from './deadline.ts';
 import { GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
+import { type FixtureLists, Fixtures } from './fixtures.ts';
 import { createHooks, type Hooks, sealHooks } from './hooks.ts';
 import { load } from './loader.ts';
 import type { Logger, Logs } from './log.ts';
+import { Operations } from './operations.ts';
 import { order } from './order.ts';
 import type { Lifecycle, Loaded } from './plugin.ts';
 import { nameOf, PORTS, portOf } from './ports/index.ts';
-import { wrapSecrets } from './secret.ts';
+import { type Secret, wrapSecrets } from './secret.ts';
+import { Securities } from './securities.ts';
 import type { ServerInfo } from './server.ts';
 import { raise, type Service } from './service.ts';
 import type { ServiceFile } from './service-files.ts';
@@ -39,11 +42,17 @@ export interface KernelOptions {
   readonly dir?: string;
   /** Where this process may keep files. */
   readonly data?: string;
+  /** What seals secrets in the database. Default: a file in the data folder. */
+  readonly secrets?: { readonly keys?: Secret; readonly file?: string };
+  /** How often the change log is looked at when nobody tells of a change. Default: 2 s. */
+  readonly pollMs?: number;
 }
 
 type State = ServerInfo['state'];
 const EDGE = 2;
 const STOP_MS = 10_000;
+/** How late a change is noticed of which nobody tells. */
+const POLL_MS = 2000;
 
 /** Wires plugins, starts them in order, stops them in reverse. Knows no plugin by name. */
 export class Kernel {
@@ -58,6 +67,8 @@ export class Kernel {
   readonly #gone = new Set<string>();
   #refused = 0;
   #stopping: Promise<void> | null = null;
+  #fixtures!: Fixtures;
+  #operations: Operations | null = null;
 
   constructor(options: KernelOptions) {
     this.#options = options;
@@ -76,7 +87,7 @@ export class Kernel {
   create(loaded: readonly Loaded[]): this {
     const settled = loaded.map(settleBlock);
     refuse(settled.flatMap(problemsOf));
-    this.#registerCore();
+    this.#registerCore(settled.some(({ plugin }) => portOf(plugin.id) === 'odb'));
     const kernelTokens = new Set(Object.keys(this.#container.registrations));
     for (const one of order(settled, kernelTokens)) this.#create(one);
     this.#freeOptional();
@@ -123,50 +134,22 @@ export class Kernel {
   }
 
   /** Binds nothing and opens nothing; lists what is wrong with the definitions of a config. */
-  check(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[]): Problem[] {
-    const { channels: bound, connections: open } = this.cradle;
-    return [
-      ...channels.flatMap((c, i) => bound.check(this.#channel(c), placeOf(c, i))),
-      ...connections.flatMap((c, i) => open.check(this.#connection(c), `connections[${i}] (${c.name})`)),
-      ...twice('channels', channels),
-      ...twice('connections', connections),
-    ];
+  check(lists: FixtureLists): Problem[] {
+    return this.#fixtures.check(lists);
   }
 
   /** Binds the channels without letting calls in. Throws CONFIG_INVALID with all that cannot be bound. */
-  bind(channels: readonly ChannelDefinition[], connections: readonly ConnectionDefinition[] = []): this {
-    const problems = this.check(channels, connections);
-    // Where a file was refused, its service may be what a channel names: that channel answers 'unavailable'.
-    const places = new Set(channels.map((c, i) => `${placeOf(c, i)}.service`));
-    const missing = problems.filter((p) => places.has(p.path));
-    refuse(this.#refused > 0 ? problems.filter((p) => !missing.includes(p)) : problems);
-    for (const { path, message } of missing) this.log.warn({ path }, `a channel ${message}; it answers 'unavailable'`);
-    const failures: Problem[] = [];
-    for (const [i, definition] of channels.entries()) {
-      if (definition.active === false) continue;
-      try {
-        this.cradle.channels.bind(this.#channel(definition));
-      } catch (thrown) {
-        const { message, hint, problems: list } = toGantryError(thrown);
-        const here = { path: placeOf(definition, i), message, ...(hint === undefined ? {} : { hint }) };
-        failures.push(...(list ?? [here]));
-        if (!isGantryError(thrown)) throw thrown;
-      }
-    }
-    refuse(failures);
+  bind(lists: FixtureLists): this {
+    this.#fixtures.bind(lists, this.#refused > 0);
     return this;
   }
 
   /** Stores and logic, connections, then the edges that let calls in. On a failure stops what had started. */
-  async start({
-    channels = [],
-    connections = [],
-  }: Partial<Pick<Config, 'channels' | 'connections'>> = {}): Promise<this> {
+  async start(lists: FixtureLists = {}): Promise<this> {
     try {
-      this.bind(channels, connections);
+      this.bind(lists);
       await this.#startUnits((stage) => stage < EDGE);
-      const active = connections.filter((c) => c.active !== false);
-      await Promise.all(active.map((c) => this.cradle.connections.open(this.#connection(c))));
+      if (this.#stopping === null) await Promise.all([this.#operations?.start(), this.#fixtures.open()]);
       await this.#startUnits((stage) => stage === EDGE);
       const { startTimeoutMs = 15_000 } = this.#options;
       const late = `A tap of hook 'ready' did not end in ${startTimeoutMs} ms`;
@@ -210,6 +193,9 @@ export class Kernel {
       if (left > 0)
         this.log.warn({ left, graceMs }, 'calls were still in hand when the time to wait for them was over');
       await services.settle(until - performance.now());
+      await within(STOP_MS, this.#operations?.stop(), 'The records did not settle').catch((error: unknown) =>
+        this.log.error({ error }, 'leaving the records failed'),
+      );
       if (services.background > 0) this.log.warn({ left: services.background }, 'asynchronous calls were cut off');
       await within(STOP_MS, connections.closeAll(), 'A connection did not close').catch((error: unknown) =>
         this.log.error({ error }, 'closing connections failed'),
@@ -301,7 +287,7 @@ export class Kernel {
     }
   }
 
-  #registerCore(): void {
+  #registerCore(hasOdb: boolean): void {
     const { logs, name = 'gantry', version = '0', data = path.resolve('data') } = this.#options;
     const kernel = this;
     const server: ServerInfo = {
@@ -316,6 +302,7 @@ export class Kernel {
     const maps = Object.values(PORTS).filter((p) => p.many);
     for (const { token } of maps) this.#container.register(token, asValue(new Map()));
     const { codecs, guards, transports } = this.cradle;
+    const securities = new Securities(guards);
     const parts = { hooks: this.hooks, log: this.log };
     const services = new Services({
       ...parts,
@@ -325,62 +312,36 @@ export class Kernel {
           log: this.log.child({ service: name }),
           connections,
           errors: raise(service.errors),
+          records: this.#operations?.records ?? null,
           server,
           services,
+          sessions: this.#operations?.sessions ?? null,
           stats: this.cradle.stats as Cradle['stats'] | null,
         }),
     });
     const connections = new Connections({ ...parts, transports });
-    const channels = new Channels({ ...parts, services, codecs, guards, transports });
+    const channels = new Channels({ ...parts, services, codecs, securities, transports });
+    const bound = { channels, connections, securities, log: this.log };
+    this.#fixtures = new Fixtures({ ...bound, transports, guards, records: hasOdb });
+    if (hasOdb) {
+      const { secrets = {}, pollMs = POLL_MS } = this.#options;
+      const { cradle } = this;
+      const fixtures = this.#fixtures;
+      this.#operations = new Operations({ ...bound, cradle, services, fixtures, logs, server, secrets, pollMs });
+      this.#container.register({
+        records: asValue(this.#operations.records),
+        sessions: asValue(this.#operations.sessions),
+      });
+    }
     this.#container.register({
       server: asValue(server),
       logs: asValue(logs),
       services: asValue(services),
       connections: asValue(connections),
       channels: asValue(channels),
+      securities: asValue(securities),
     });
   }
-
-  /** What references wrote takes the types of the transport's and the guard's own schemas. */
-  #channel(definition: ChannelDefinition): ChannelDefinition {
-    const transport = this.cradle.transports.get(definition.transport);
-    const { address, settings, security, ...rest } = definition;
-    const guard = this.cradle.guards.get((security as { guard?: string } | undefined)?.guard ?? '');
-    return {
-      ...rest,
-      address: plain(settle(transport?.address ?? {}, address)) as ChannelDefinition['address'],
-      ...(settings === undefined ? {} : { settings: plain(settle(transport?.settings ?? {}, settings)) as object }),
-      ...(security === undefined
-        ? {}
-        : { security: plain(settle(guard?.definition ?? {}, security)) as ChannelDefinition['security'] }),
-    } as ChannelDefinition;
-  }
-  #connection(definition: ConnectionDefinition): ConnectionDefinition {
-    const transport = this.cradle.transports.get(definition.transport);
-    return {
-      ...definition,
-      options: plain(settle(transport?.options ?? {}, definition.options)) as ConnectionDefinition['options'],
-    };
-  }
-}
-
-/** Where a channel stands in the config, for messages. */
-function placeOf({ name }: ChannelDefinition, index: number): string {
-  return `channels[${index}] (${name})`;
-}
-
-function twice(what: string, definitions: readonly { name: string }[]): Problem[] {
-  const first = new Map<string, number>();
-  return definitions.flatMap(({ name }, i) => {
-    const other = first.get(name);
-    if (other === undefined) {
-      first.set(name, i);
-      return [];
-    }
-    return [
-      { path: `${what}[${i}].name`, message: `is taken by ${what}[${other}]`, got: name, hint: 'Names are unique.' },
-    ];
-  });
 }
 
 /** Closes one plugin, in bounded time, however it fails. */

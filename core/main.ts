@@ -4,8 +4,10 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { checkBlock } from './blocks.ts';
-import { type Config, Entry, plain, type Survey, settle, surveyConfig } from './config.ts';
+import { isForClient, USAGE } from './cli/usage.ts';
+import { plain, type Survey, settle, surveyConfig } from './config.ts';
 import { configDocs } from './config-docs.ts';
+import { Config, Entry } from './config-root.ts';
 import { configSchema } from './config-schema.ts';
 import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
 import { Kernel, type KernelOptions } from './kernel.ts';
@@ -13,21 +15,13 @@ import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
 import { compileConfig } from './schema.ts';
+import { wrapSecrets } from './secret.ts';
 import { readServices } from './service-files.ts';
 
 /** The package: the folder above `core`, or above `dist/core`. */
 const here = path.dirname(fileURLToPath(import.meta.url));
 const home = path.resolve(here, path.basename(path.dirname(here)) === 'dist' ? '../..' : '..');
 const { version } = JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as { version: string };
-
-const USAGE = `Usage: gantry <command> [--config FILE]
-
-  start    run the process that the config file describes (the default)
-  check    tell everything that is wrong with the config; no network is touched
-  schema   print the JSON schema of config files, with --docs the reference; --out FILE writes it
-
-  --config FILE   default: config/default.yaml of this package
-`;
 
 type Command = (options: Options) => Promise<void>;
 interface Options {
@@ -44,6 +38,7 @@ process.stderr.on('error', () => {});
 main().catch(exitWith);
 
 async function main(): Promise<void> {
+  if (isForClient(process.argv.slice(2), Object.keys(COMMANDS))) return client();
   const { values, positionals } = parsed();
   const [name = 'start'] = positionals;
   if (values.help === true) return say(USAGE);
@@ -57,6 +52,13 @@ async function main(): Promise<void> {
   }
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
   await command({ config, docs: values.docs === true, ...(values.out === undefined ? {} : { out: values.out }) });
+}
+
+/** Everything else administers a server that runs, and is not loaded where one is started. */
+async function client(): Promise<void> {
+  const { runClient } = await import('./cli/index.ts');
+  const { stdin, stdout, stderr, env } = process;
+  process.exitCode = await runClient(process.argv.slice(2), { stdin, stdout, stderr, env }, version);
 }
 
 function parsed() {
@@ -101,8 +103,8 @@ async function check({ config: file }: Options): Promise<void> {
   const loaded = await load({ ...survey, problems: [...survey.problems, ...broken] });
   const kernel = new Kernel({ ...kernelOptions(survey), logs: new Logs({ level: 'silent' }) }).create(loaded);
   const refused = kernel.deployFiles(files).map(({ message }): Problem => ({ path: 'services', message }));
-  refuse([...refused, ...kernel.check(config.channels, config.connections)]);
-  kernel.bind(config.channels, config.connections);
+  refuse([...refused, ...kernel.check(config)]);
+  kernel.bind(config);
   const { plugins, channels, connections } = config;
   say(
     `${file} is good: ${Object.keys(plugins).length} plugins, ${kernel.cradle.services.names().length} services, ` +
@@ -150,8 +152,9 @@ async function find(
 }
 
 function kernelOptions({ config, dir }: Survey): Omit<KernelOptions, 'logs'> {
-  const { name, startTimeoutMs, graceMs, data } = config;
-  return { name, version, startTimeoutMs, graceMs, dir, data };
+  const { name, startTimeoutMs, graceMs, data, secrets } = config;
+  const sealing = wrapSecrets(Config.properties.secrets, secrets) as NonNullable<KernelOptions['secrets']>;
+  return { name, version, startTimeoutMs, graceMs, dir, data, secrets: sealing };
 }
 
 /** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */
@@ -205,7 +208,8 @@ function makeData(folder: string): void {
 function greet(kernel: Kernel, { name, channels }: Config): void {
   if (kernel.state !== 'ready') return;
   const endpoints = [...kernel.cradle.transports.values()].flatMap((transport) => transport.endpoints?.() ?? []);
-  const shown = endpoints.slice(0, 20);
+  const own = new Set(channels.map((c) => c.name));
+  const shown = endpoints.filter(({ channel }) => own.has(channel)).slice(0, 20);
   const width = Math.max(0, ...shown.map((e) => e.address.length));
   const lines = shown.map((e) => `  ${e.address.padEnd(width)}  ${serviceOf(e.channel, channels)}`);
   const more = endpoints.length > shown.length ? [`  ... and ${endpoints.length - shown.length} more`] : [];

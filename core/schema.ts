@@ -49,7 +49,7 @@ export function compileConfig(schema: TSchema, of = 'a plugin'): (value: unknown
 
 /** For input of a call: lists the first problem, with a JSON pointer (RFC 6901). Fills in defaults. */
 export function compileCheck(schema: TSchema, of: string): Check {
-  const validate = compiled(schema, of);
+  const validate = once(OPEN, schema, () => compiled(schema, of));
   return (value) => (validate(value) ? none : problems(validate, (pointer) => pointer));
 }
 
@@ -58,17 +58,17 @@ export function compileCheck(schema: TSchema, of: string): Check {
  * itself is never changed, since a service may go on using it; where nothing is to be taken away it is not copied.
  */
 export function compileOutput(schema: TSchema, of: string): (value: unknown) => unknown {
-  const exact = compiled(closed(schema) as TSchema, of);
-  const loose = compiled(schema, of);
+  const exact = once(CLOSED, schema, () => compiled(closed(schema) as TSchema, of));
+  // Most services give what they declare: then it is never needed.
+  const loose = (value: unknown) => once(OPEN, schema, () => compiled(schema, of))(value);
   const defaults = hasDefaults(schema);
   const refuse = (cause: unknown, why: string) =>
     new GantryError('OUTPUT_INVALID', `${of} gave an output that is not what it declares`, {
       cause,
       hint: `Mend the service or its output schema: ${why}`,
     });
-  const nothing = loose(null) === true;
   return (value) => {
-    if (value === undefined && nothing) return undefined;
+    if (value === undefined && loose(null) === true) return undefined;
     let copy: unknown;
     try {
       if (!defaults && exact(value)) return value;
@@ -78,7 +78,10 @@ export function compileOutput(schema: TSchema, of: string): (value: unknown) => 
       // E.g. a getter that throws, or a circle where the schema is recursive.
       throw refuse(thrown, (thrown as Error).message);
     }
-    const wrong = problems(loose, (pointer) => pointer);
+    const wrong = problems(
+      once(OPEN, schema, () => compiled(schema, of)),
+      (pointer) => pointer,
+    );
     throw refuse(wrong, wrong.map((p) => `${p.path || '/'} ${p.message}`).join('; '));
   };
 }
@@ -162,6 +165,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What services share, e.g. the schema of one record, is compiled once. Forgotten with the schema. */
+const OPEN = new WeakMap<object, ValidateFunction>();
+const CLOSED = new WeakMap<object, ValidateFunction>();
+
+function once(
+  known: WeakMap<object, ValidateFunction>,
+  schema: object,
+  make: () => ValidateFunction,
+): ValidateFunction {
+  let validate = known.get(schema);
+  if (validate === undefined) known.set(schema, (validate = make()));
+  return validate;
+}
+
 function compiled(schema: TSchema, of: string): ValidateFunction {
   try {
     return compile(schema, forCalls);
@@ -213,10 +230,47 @@ export function hasDefaults(schema: unknown): boolean {
 
 function problems(validate: ValidateFunction, locate: (pointer: string) => string): Problem[] {
   const all = validate.errors ?? [];
-  // A failed union reports each branch; the union's own line is the one that tells.
-  const unions = all.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf').map((e) => `${e.schemaPath}/`);
-  const told = all.filter((e) => !unions.some((path) => e.schemaPath.startsWith(path)) && e.keyword !== 'if');
+  // A failed union reports each branch; the union's own line is the one that tells, unless it is seen which is meant.
+  const unions = all.filter((e) => e.keyword === 'anyOf' || e.keyword === 'oneOf');
+  const meant = new Map(unions.map((e) => [e, meantBranch(e)]));
+  const told = all.filter((e) => {
+    if (e.keyword === 'if' || (meant.get(e) ?? null) !== null) return false;
+    return unions.every((union) => {
+      if (!e.schemaPath.startsWith(`${union.schemaPath}/`)) return true;
+      const branch = meant.get(union) ?? null;
+      return branch !== null && e.schemaPath.startsWith(`${union.schemaPath}/${branch}/`);
+    });
+  });
   return told.map((error) => problem(error, locate));
+}
+
+interface Branch {
+  readonly const?: unknown;
+  readonly type?: unknown;
+  readonly properties?: Readonly<Record<string, Branch>>;
+  readonly required?: readonly string[];
+}
+
+/** Which form of a union a value is meant to have: the one whose constants (`kind: 'basic'`) it has. Else null. */
+function meantBranch({ data, parentSchema, keyword }: ErrorObject): number | null {
+  if (!isRecord(data)) return null;
+  const branches = ((parentSchema ?? {}) as Record<string, unknown>)[keyword] as readonly Branch[];
+  const fitting = branches.flatMap(({ properties = {} }, i) => {
+    const constants = Object.entries(properties).filter(([, own]) => own.const !== undefined);
+    return constants.length > 0 && constants.every(([key, own]) => data[key] === own.const) ? [i] : [];
+  });
+  return fitting.length === 1 ? (fitting[0] as number) : null;
+}
+
+/** A form of a union in a few words. */
+function formOf({ const: value, type, properties = {}, required = [] }: Branch): string {
+  if (value !== undefined) return JSON.stringify(value);
+  if (type !== 'object') return typeof type === 'string' ? article(type === 'array' ? 'list' : type) : 'another value';
+  const keys = Object.entries(properties).map(([key, own]) => {
+    const text = own.const === undefined ? key : `${key}: ${JSON.stringify(own.const)}`;
+    return required.includes(key) ? text : `${text}?`;
+  });
+  return `{ ${keys.join(', ')} }`;
 }
 
 function problem(error: ErrorObject, locate: (pointer: string) => string): Problem {
@@ -249,7 +303,10 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
     case 'anyOf':
     case 'oneOf': {
       const values = constants(parentSchema as { anyOf?: unknown[]; oneOf?: unknown[] });
-      if (values === null) return wrong('fits none of the forms that are allowed here');
+      if (values === null) {
+        const forms = (((parentSchema ?? {}) as Record<string, unknown>)[keyword] as readonly Branch[]).map(formOf);
+        return { ...wrong('fits none of the forms that are allowed here'), expected: forms.join(' or ') };
+      }
       return { ...wrong(`must be one of ${values.join(', ')}`), ...nearest(data, values) };
     }
     default:
@@ -276,9 +333,10 @@ function isSecret(schema: unknown): boolean {
   const {
     secret,
     anyOf = [],
+    oneOf = [],
     allOf = [],
-  } = (schema ?? {}) as { secret?: boolean; anyOf?: unknown[]; allOf?: unknown[] };
-  return secret === true || anyOf.some(isSecret) || allOf.some(isSecret);
+  } = (schema ?? {}) as { secret?: boolean; anyOf?: unknown[]; oneOf?: unknown[]; allOf?: unknown[] };
+  return secret === true || [...anyOf, ...oneOf, ...allOf].some(isSecret);
 }
 
 /** What was there, short enough for a line, and nothing of it where it is secret. */

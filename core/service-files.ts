@@ -12,7 +12,7 @@ export type ServiceFile =
 
 /**
  * Reads every service of some folders. A file is a service unless its name (or its folder's) starts with `_` or `.`,
- * or it is a test or a declaration. A broken one is told with its path and reason, and the others go on.
+ * or it is a test or a declaration; one that exports a list of them holds several. A broken one is told with its path and reason, and the others go on.
  * Throws CONFIG_UNREADABLE for a folder that is not there.
  */
 export async function readServices(folders: readonly string[]): Promise<ServiceFile[]> {
@@ -20,17 +20,21 @@ export async function readServices(folders: readonly string[]): Promise<ServiceF
   for (const folder of folders)
     for (const file of await filesOf(folder)) found.push({ file, name: nameOf(folder, file) });
   const compiled = await compileModules(found.map((f) => f.file));
-  return found.map(({ file, name }) => {
+  return found.flatMap(({ file, name }) => {
     const module = compiled.get(file);
-    const refuse = (reason: string, cause?: unknown): ServiceFile => ({
-      file,
-      refused: new GantryError('SERVICE_FILE_INVALID', `${file}: ${reason}`, { cause }),
-    });
+    const refuse = (reason: string, cause?: unknown): ServiceFile[] => [
+      { file, refused: new GantryError('SERVICE_FILE_INVALID', `${file}: ${reason}`, { cause }) },
+    ];
     if (module === undefined || module.problem !== null) return refuse(module?.problem ?? 'was not compiled');
     try {
       const service = evaluate(module).default;
-      if (isService(service)) return { file, name: service.name ?? name, service };
-      return refuse('has no default export made with defineService()');
+      if (isService(service)) return [{ file, name: service.name ?? name, service }];
+      if (!Array.isArray(service) || service.length === 0 || !service.every(isService)) {
+        return refuse('has no default export made with defineService(), nor a list of such');
+      }
+      const nameless = service.findIndex((one) => one.name === undefined);
+      if (nameless !== -1) return refuse(`has several services, and the one at index ${nameless} has no name`);
+      return service.map((one) => ({ file, name: one.name as string, service: one }));
     } catch (thrown) {
       return refuse(`failed while it was loaded: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
     }

@@ -6,7 +6,9 @@ import { type ErrorKind, type ErrorOptions, GantryError } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Outlets } from './ports/transport.ts';
+import type { Records } from './record.ts';
 import type { ServerInfo } from './server.ts';
+import type { Sessions } from './sessions.ts';
 
 export type Handler<I = unknown, O = unknown> = (input: I, call: Call) => O | Promise<O>;
 
@@ -24,6 +26,8 @@ export interface ServiceNames {
   has(name: string): boolean;
   /** In alphabetical order. */
   names(): readonly string[];
+  /** What a deployed one says of itself; null where there is none. */
+  find(name: string): Service | null;
 }
 
 /** What `create` is given. */
@@ -33,8 +37,12 @@ export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly connections: Outlets;
   /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
   readonly errors: Raise<E>;
+  /** What changes while running; null where no ODB plugin is loaded. */
+  readonly records: Records | null;
   readonly server: ServerInfo;
   readonly services: ServiceNames;
+  /** Sessions of users; null where no ODB plugin is loaded. */
+  readonly sessions: Sessions | null;
   /** Null where no stats plugin is loaded. */
   readonly stats: Stats | null;
 }

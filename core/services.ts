@@ -101,6 +101,9 @@ export class Services implements Invoker {
   list(): readonly Slot[] {
     return [...this.#slots.values()].filter((s) => s.service !== null).sort((a, b) => (a.name < b.name ? -1 : 1));
   }
+  find(name: string): Service | null {
+    return this.#slots.get(name)?.service ?? null;
+  }
   names(): string[] {
     return this.list().map((slot) => slot.name);
   }

@@ -5,7 +5,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Type } from 'typebox';
 import { stringify } from 'yaml';
-import { type Config, Entry, merge, plain, readConfig, settle, surveyConfig } from '../../core/config.ts';
+import { merge, plain, readConfig, settle, surveyConfig } from '../../core/config.ts';
+import { type Config, Entry } from '../../core/config-root.ts';
 import { explain, GantryError } from '../../core/errors.ts';
 import { compileConfig } from '../../core/schema.ts';
 import { SecretText } from '../../core/secret.ts';
@@ -53,6 +54,8 @@ describe('config', () => {
         services: [],
         channels: [],
         connections: [],
+        security: [],
+        secrets: {},
       });
       expect(read('# only a comment\n')).to.deep.equal(read('{}'));
     });
@@ -742,6 +745,8 @@ connections: [{ name: x, active: false }, ${connection('mine')}]`,
       services: fc.array(name, { maxLength: 3 }),
       channels: fc.constant([]),
       connections: fc.constant([]),
+      security: fc.constant([]),
+      secrets: fc.constant({}),
     });
     fc.assert(
       fc.property(config, (given) => {

@@ -460,7 +460,7 @@ describe('the order of plugins', () => {
     fc.assert(
       fc.property(some, (given) => {
         const loaded = given.map(({ port, name, needs }) =>
-          noting(`${port}.${name}`, [], port === 'codec' || port === 'stats' ? {} : { needs }),
+          noting(`${port}.${name}`, [], PORTS[port].stage === 0 ? {} : { needs }),
         );
         let sorted: Loaded[];
         try {
@@ -925,14 +925,16 @@ describe('channels of a config', () => {
 
   it('everything that is wrong is told at once, with path, choice and hint', async () => {
     const error = await refusal(() =>
-      kernel().bind([
-        good,
-        { ...good, name: 'a' },
-        { ...good, name: 'b', transport: 'drect' },
-        { ...good, name: 'c', service: 'demo.helo' },
-        { ...good, name: 'd', format: 'xml', security: { guard: 'basic' } },
-        { ...good, name: 'e', settings: { x: 1 } },
-      ]),
+      kernel().bind({
+        channels: [
+          good,
+          { ...good, name: 'a' },
+          { ...good, name: 'b', transport: 'drect' },
+          { ...good, name: 'c', service: 'demo.helo' },
+          { ...good, name: 'd', format: 'xml', security: { guard: 'basic' } },
+          { ...good, name: 'e', settings: { x: 1 } },
+        ],
+      }),
     );
     const told = Object.fromEntries((error.problems ?? []).map((p) => [p.path, p.hint]));
     expect(told).to.deep.equal({
@@ -945,7 +947,7 @@ describe('channels of a config', () => {
     });
   });
   it('one that is there twice is told once, where it stands', async () => {
-    const error = await refusal(() => kernel().bind([good, { ...good, name: 'b' }, good]));
+    const error = await refusal(() => kernel().bind({ channels: [good, { ...good, name: 'b' }, good] }));
     expect(error.problems).to.deep.equal([
       { path: 'channels[2].name', message: 'is taken by channels[0]', got: 'a', hint: 'Names are unique.' },
     ]);
@@ -1003,7 +1005,7 @@ describe('channels of a config', () => {
 
     it("a secret in a channel's settings arrives as a Secret, also in a list", () => {
       const settings = { token: 'hunter2', tokens: [{ name: 'a', token: 'hunter3' }] };
-      made().bind([{ ...keen, settings }]);
+      made().bind({ channels: [{ ...keen, settings }] });
       const [given] = seen.settings as [{ token: Secret; tokens: { name: string; token: Secret }[]; retries: number }];
       expect([given.token.reveal(), given.tokens[0]?.token.reveal()]).to.deep.equal(['hunter2', 'hunter3']);
       expect([given.tokens[0]?.name, given.retries]).to.deep.equal(['a', 3]);
@@ -1011,7 +1013,7 @@ describe('channels of a config', () => {
       expect(settings.token, 'the definition is left alone').to.equal('hunter2');
     });
     it("defaults of the transport's and the guard's schema are filled in", () => {
-      made().bind([{ ...keen, security: { guard: 'own', key: 'hunter2' } }]);
+      made().bind({ channels: [{ ...keen, security: { guard: 'own', key: 'hunter2' } }] });
       expect(seen.settings).to.deep.equal([{ tokens: [], retries: 3 }]);
       const [{ key, ...rest }] = seen.guarded as [{ key: Secret }];
       expect(rest).to.deep.equal({ realm: 'here', limits: { perMinute: 60 } });
@@ -1019,7 +1021,7 @@ describe('channels of a config', () => {
     });
     it('what is wrong in them is told, without the secret', async () => {
       const wrong = { ...keen, settings: { token: '', retries: 'hunter2' }, security: { guard: 'own', relm: 'x' } };
-      const error = await refusal(() => made().bind([wrong]));
+      const error = await refusal(() => made().bind({ channels: [wrong] }));
       expect(error.problems?.map((p) => p.path)).to.have.members([
         'channels[0] (k).settings.token',
         'channels[0] (k).settings.retries',

@@ -109,6 +109,33 @@ describe('checking the input of a call', () => {
     const problem = first(Type.Object({ x: schema }), { x: { a: 'x' } });
     expect(problem).to.include({ path: '/x', message: 'fits none of the forms that are allowed here' });
   });
+  it('of a union the forms are told, and where it is seen which form is meant, what is wrong with that one', () => {
+    const schema = Type.Object({
+      auth: Type.Union([
+        Type.Object({ kind: Type.Literal('none') }, { additionalProperties: false }),
+        Type.Object(
+          { kind: Type.Literal('basic'), user: Type.String(), realm: Type.Optional(Type.String()) },
+          { additionalProperties: false },
+        ),
+      ]),
+    });
+    const told = (auth: unknown) => {
+      return compileConfig(schema)({ auth }, 'c').map(({ path, message, expected }) => ({ path, message, expected }));
+    };
+    expect(told({ kind: 'basic', usr: 'x' })).to.deep.equal([
+      { path: 'c.auth.user', message: 'is required', expected: undefined },
+      { path: 'c.auth.usr', message: 'is not known here', expected: 'one of kind, user, realm' },
+    ]);
+    for (const auth of [{ kind: 'basik', user: 'x' }, 'basic', {}]) {
+      expect(told(auth)).to.deep.equal([
+        {
+          path: 'c.auth',
+          message: 'fits none of the forms that are allowed here',
+          expected: '{ kind: "none" } or { kind: "basic", user, realm? }',
+        },
+      ]);
+    }
+  });
   it('an unknown key is told with the nearest known one', () => {
     const closed = Type.Object(
       { name: Type.String(), age: Type.Optional(Type.Integer()) },

@@ -181,7 +181,9 @@ describe('services', () => {
         },
       });
       const { call, kernel } = await open([service], { data: '/srv/data', name: 'shop1' });
-      expect(given).to.have.all.keys('log', 'connections', 'errors', 'server', 'services', 'stats');
+      expect(given).to.have.all.keys(
+        ...['log', 'connections', 'errors', 'records', 'server', 'services', 'sessions', 'stats'],
+      );
       expect((await call('a')).value).to.deep.equal(['ready', '/srv/data', 'shop1']);
       await kernel.stop();
     });
@@ -1227,7 +1229,7 @@ describe('services', () => {
     it('a channel of a refused service answers that it is not available', async () => {
       const { kernel, channels } = await open([]);
       kernel.deployFiles(await readServices([folder({ 'broken.ts': 'export default {{;' })]));
-      kernel.bind([{ name: 'c', transport: 'direct', address: {}, service: 'shop.broken' }]);
+      kernel.bind({ channels: [{ name: 'c', transport: 'direct', address: {}, service: 'shop.broken' }] });
       expect((await channels.get('c')?.run(new Call('c', {})))?.error?.code).to.equal('SERVICE_NOT_DEPLOYED');
     });
     it('the log of a service carries its name, where the file gave it too', async () => {

@@ -1,0 +1,79 @@
+import { type Static, Type } from 'typebox';
+import { ChannelDefinition } from './channels.ts';
+import { ConnectionDefinition } from './connections.ts';
+import { LEVELS } from './log.ts';
+import { SecretText } from './secret.ts';
+import { SecurityDefinition } from './securities.ts';
+
+const LevelName = Type.Union(
+  LEVELS.map((level) => Type.Literal(level)),
+  { default: 'info' },
+);
+
+/** A timer set for longer fires at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** Beside the config file. */
+export const DATA = '../data';
+
+/** What each entry of "plugins" may have beside the plugin's own block. */
+export const Entry = Type.Object(
+  { use: Type.Optional(Type.String({ minLength: 1 })), optional: Type.Optional(Type.Boolean()) },
+  { additionalProperties: false },
+);
+export type Entry = Static<typeof Entry>;
+
+/** The root of a config file, after its layers are laid over each other. */
+export const Config = Type.Object(
+  {
+    name: Type.String({ default: 'gantry', minLength: 1, maxLength: 100, description: 'The name of this process' }),
+    data: Type.String({
+      default: DATA,
+      description: 'Folder for what this process keeps; beside the config file, or where a variable says',
+    }),
+    log: Type.Object(
+      {
+        level: LevelName,
+        levels: Type.Record(Type.String(), LevelName, { default: {}, description: 'By plugin id' }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+    startTimeoutMs: Type.Integer({ default: 15_000, minimum: 1, maximum: LONGEST_MS, description: 'For each plugin' }),
+    graceMs: Type.Integer({
+      default: 30_000,
+      minimum: 0,
+      maximum: LONGEST_MS,
+      description: 'How long stopping waits for calls in hand',
+    }),
+    plugins: Type.Record(Type.String(), Type.Record(Type.String(), Type.Unknown()), {
+      default: {},
+      description:
+        '<port>.<name>: its own block, with `use` for a module that is not ours; null removes an inherited one',
+    }),
+    services: Type.Array(Type.String(), { default: [], description: 'Folders or files, beside the config file' }),
+    channels: Type.Array(ChannelDefinition, { default: [] }),
+    connections: Type.Array(ConnectionDefinition, { default: [] }),
+    security: Type.Array(SecurityDefinition, {
+      default: [],
+      description: 'Who may call; shared by the channels that name them',
+    }),
+    secrets: Type.Object(
+      {
+        keys: Type.Optional(
+          SecretText({
+            minLength: 0,
+            description: 'What seals secrets in the database: keys between spaces or commas, the current one first',
+          }),
+        ),
+        file: Type.Optional(
+          Type.String({
+            description: 'The same, a key a line. Default: secret.keys in the data folder, made if missing',
+          }),
+        ),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+  },
+  { additionalProperties: false },
+);
+export type Config = Static<typeof Config>;

@@ -1,0 +1,373 @@
+import type { ChannelDefinition, Channels } from './channels.ts';
+import { namesOf } from './channels.ts';
+import type { ConnectionDefinition, Connections } from './connections.ts';
+import { copy } from './copy.ts';
+import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
+import type { Keyring } from './keyring.ts';
+import { isKind, KINDS, type Kind } from './kinds.ts';
+import type { Guard } from './ports/guard.ts';
+import type { Reference, Stored, Write } from './ports/odb.ts';
+import type { Passwords } from './ports/password.ts';
+import type { Transport } from './ports/transport.ts';
+import type { Definition } from './record.ts';
+import { compileConfig } from './schema.ts';
+import { hide, merge, open, same, seal } from './sealing.ts';
+import { NOWHERE, type Places, placesOf, SecretText } from './secret.ts';
+import { placed, type Securities, type SecurityDefinition } from './securities.ts';
+import { checkSetting } from './settings.ts';
+
+export interface DraftParts {
+  readonly channels: Channels;
+  readonly connections: Connections;
+  readonly securities: Securities;
+  readonly transports: ReadonlyMap<string, Transport>;
+  readonly guards: ReadonlyMap<string, Guard>;
+  readonly passwords: Passwords | null;
+  readonly keyring: Keyring;
+  /** The verbs of a service, for the addresses of its channels. */
+  verbs(service: string): readonly string[] | null;
+  /** Whether the config file has one of that name. */
+  fixed(kind: string, name: string): boolean;
+}
+
+/** A definition that is fit to be saved. */
+export interface Draft {
+  readonly kind: string;
+  readonly name: string;
+  /** Without the name; secrets hashed or sealed. */
+  readonly body: Readonly<Record<string, unknown>>;
+  /** Says what is kept already. */
+  readonly unchanged: boolean;
+  readonly write: Write;
+}
+
+/** Others of the same batch, which count as if they were there. */
+export interface Batch {
+  has(kind: string, name: string): boolean;
+}
+const ALONE: Batch = { has: () => false };
+
+/** Makes what is kept of what operators write: checked by the schemas of core and plugins, hashed, sealed. */
+export class Drafts {
+  readonly #parts: DraftParts;
+  readonly #schemas = new Map<string, ReturnType<typeof compileConfig>>();
+
+  constructor(parts: DraftParts) {
+    this.#parts = parts;
+  }
+
+  /** `earlier` is the record that it takes the place of. Rejects with RECORD_INVALID, listing all problems. */
+  async make(kind: string, given: Definition, earlier: Stored | null, batch: Batch | null = null): Promise<Draft> {
+    const { name } = given;
+    const { keyring } = this.#parts;
+    const context = `${kind}/${name}`;
+    const before = earlier === null ? null : { name, ...earlier.body };
+    const merged = merge(this.#secrets(kind, given), given, before ?? undefined);
+    if (merged.problems.length > 0) throw invalid(kind, name, merged.problems);
+    const { value, problems: unreadable } = open(merged.value, keyring, context);
+    if (unreadable.length > 0) throw invalid(kind, name, unreadable);
+    const clear = value as Definition;
+    const problems = this.check(kind, clear, batch ?? ALONE);
+    if (problems.length > 0) throw invalid(kind, name, problems);
+    const past = before === null ? null : (open(before, keyring, context).value as Definition);
+    const kept = await this.#keep(kind, clear, past);
+    // Others of a batch may make room for it.
+    if (batch === null) this.#try(kind, kept);
+    const sealed = seal(this.#secrets(kind, kept), kept, keyring, context) as Definition;
+    const lasting = reuse(reuse(sealed, merged.value, keyring, context), before, keyring, context) as Definition;
+    const { name: _name, ...body } = lasting;
+    const unchanged = past !== null && same(this.#filled(kind, past), this.#filled(kind, kept));
+    return { kind, name, body, unchanged, write: this.#write(kind, kept, body, earlier) };
+  }
+
+  /** The same record with its secrets sealed otherwise: nothing of what it says has changed. */
+  resealed(stored: Stored, body: Stored['body']): Write {
+    const { kind, name } = stored;
+    const clear = open({ name, ...body }, this.#parts.keyring, `${kind}/${name}`).value as Definition;
+    return this.#write(kind, clear, body, stored);
+  }
+
+  /** A definition whose secrets are in the clear, as people may see it. */
+  hidden(kind: string, definition: Definition): Definition {
+    return hide(definition, this.#secrets(kind, definition)) as Definition;
+  }
+
+  /** What is wrong with a definition whose secrets are in the clear, with JSON pointers into it. */
+  check(kind: string, definition: Definition, batch: Batch = ALONE): Problem[] {
+    const filled = copy(definition) as Definition;
+    const wrong = [...this.#schema(kind)(filled, '')];
+    if (wrong.length > 0) return wrong.map(pointed);
+    return [...named(definition.name), ...this.#beyond(kind, filled, batch)].map(pointed);
+  }
+
+  /** What only the parts know that will run with it. */
+  #beyond(kind: string, filled: Definition, batch: Batch): readonly Problem[] {
+    const { channels, connections, securities } = this.#parts;
+    switch (kind) {
+      case 'channel': {
+        const shared = namesOf(filled['security'] as ChannelDefinition['security']);
+        const problems = channels.check(filled as unknown as ChannelDefinition, '');
+        return problems.filter(
+          ({ path, got = '' }) => path !== '.security' || !shared.includes(got) || !batch.has('security', got),
+        );
+      }
+      case 'connection':
+        return connections.check(filled as unknown as ConnectionDefinition, '');
+      case 'security':
+        return securities.check(filled as unknown as SecurityDefinition, '');
+      case 'setting':
+        return checkSetting(filled.name, filled['value']);
+      case 'user':
+        return checkUser(filled);
+      default:
+        return [];
+    }
+  }
+
+  /** Passwords and keys become hashes. */
+  async #keep(kind: string, definition: Definition, past: Definition | null): Promise<Definition> {
+    if (kind === 'user') return this.#keepUser(definition, past);
+    if (kind === 'security') {
+      const own = definition['definition'] as Record<string, unknown>;
+      const earlier =
+        past?.['guard'] === definition['guard'] ? (past?.['definition'] as Record<string, unknown>) : null;
+      return {
+        ...definition,
+        definition: await this.#kept(
+          String(definition['guard']),
+          own,
+          earlier,
+          { kind, name: definition.name },
+          '.definition',
+        ),
+      };
+    }
+    const { security } = definition as unknown as ChannelDefinition;
+    if (kind !== 'channel' || typeof security !== 'object' || Array.isArray(security)) return definition;
+    const { guard, ...own } = security as { guard: string } & Record<string, unknown>;
+    const { guard: other, ...earlier } = (past?.['security'] ?? {}) as { guard?: string } & Record<string, unknown>;
+    return {
+      ...definition,
+      security: {
+        guard,
+        ...(await this.#kept(
+          guard,
+          own,
+          other === guard ? earlier : null,
+          { kind, name: definition.name },
+          '.security',
+        )),
+      },
+    };
+  }
+
+  async #kept(
+    name: string,
+    own: Record<string, unknown>,
+    earlier: Record<string, unknown> | null,
+    of: Reference,
+    at: string,
+  ) {
+    const guard = this.#parts.guards.get(name);
+    if (guard?.keep === undefined) return own;
+    try {
+      return await guard.keep(own, earlier);
+    } catch (thrown) {
+      if (!isGantryError(thrown) || thrown.problems === undefined) throw thrown;
+      throw invalid(of.kind, of.name, placed(thrown.problems, at).map(pointed));
+    }
+  }
+
+  async #keepUser({ password, ...user }: Definition, past: Definition | null): Promise<Definition> {
+    const { passwords } = this.#parts;
+    if (passwords === null) {
+      throw new GantryError('RECORD_INVALID', 'Passwords cannot be kept', {
+        hint: 'Add password.argon2 to "plugins" in the config.',
+      });
+    }
+    const hash = past?.['passwordHash'];
+    const given = password === undefined ? null : String(password);
+    const same =
+      given === null
+        ? user['passwordHash'] === hash
+        : typeof hash === 'string' && (await passwords.verify(given, hash));
+    if (given === null && !same) await refuseForeign(passwords, user as Definition);
+    const passwordHash = given === null ? user['passwordHash'] : same ? hash : await passwords.hash(given);
+    return { ...user, passwordHash, epoch: epochAfter(user as Definition, past, same) } as Definition;
+  }
+
+  /** Compiles and binds it, and takes it out again: what only that would tell. */
+  #try(kind: string, kept: Definition): void {
+    const { channels, securities, fixed } = this.#parts;
+    try {
+      if (kind === 'security') {
+        const { guard, definition } = copy(kept) as unknown as SecurityDefinition;
+        securities.compile(guard, definition, '.definition');
+      }
+      if (kind === 'channel' && kept['active'] !== false && !fixed(kind, kept.name)) {
+        channels.try(kept as unknown as ChannelDefinition);
+      }
+    } catch (thrown) {
+      if (!isGantryError(thrown) || (thrown.kind !== 'invalid' && thrown.kind !== 'conflict')) throw thrown;
+      if (thrown.kind === 'conflict') throw thrown;
+      const { message, hint, problems } = toGantryError(thrown);
+      const own: Problem = { path: '', message, ...(hint === undefined ? {} : { hint }) };
+      const at = `channel '${kept.name}'`;
+      const placing = (p: Problem) => (p.path.startsWith(at) ? { ...p, path: p.path.slice(at.length) } : p);
+      throw invalid(kind, kept.name, (problems ?? [own]).map(placing).map(pointed));
+    }
+  }
+
+  #write(kind: string, kept: Definition, body: Draft['body'], earlier: Stored | null): Write {
+    const { name } = kept;
+    const content = {
+      kind,
+      name,
+      body,
+      fields: this.#fields(kind, kept),
+      references: this.#references(kind, kept),
+      claims: this.#claims(kind, kept),
+      after: hide({ name, ...body }),
+    };
+    if (earlier === null) return { action: 'create', ...content };
+    const before = hide({ name, ...earlier.body });
+    return { action: 'update', version: earlier.version, ...content, before };
+  }
+
+  #fields(kind: string, kept: Definition): Record<string, string> {
+    const filled = this.#filled(kind, kept);
+    const entries = kindOf(kind).fields.map((field) => [field, filled[field]] as const);
+    return Object.fromEntries(entries.filter(([, value]) => value !== undefined).map(([f, v]) => [f, String(v)]));
+  }
+
+  /** A definition of the config file is no record: nobody else knows it. */
+  #references(kind: string, kept: Definition): readonly Reference[] {
+    const all = kindOf(kind).references?.(kept) ?? [];
+    return all.filter((one) => !this.#parts.fixed(one.kind, one.name));
+  }
+
+  #claims(kind: string, kept: Definition): readonly string[] {
+    if (kind !== 'channel' || kept['active'] === false) return [];
+    const { transport, address, service } = kept as unknown as ChannelDefinition;
+    const claims = this.#parts.transports.get(transport)?.claims?.(address, this.#parts.verbs(service));
+    return (claims ?? [JSON.stringify(address)]).map((claim) => `channel ${transport} ${claim}`);
+  }
+
+  /** With what the schema has defaults for. */
+  #filled(kind: string, definition: Definition): Definition {
+    const filled = copy(definition) as Definition;
+    this.#schema(kind)(filled, '');
+    return filled;
+  }
+
+  #schema(kind: string): ReturnType<typeof compileConfig> {
+    let validate = this.#schemas.get(kind);
+    if (validate === undefined) this.#schemas.set(kind, (validate = compileConfig(kindOf(kind).schema, kind)));
+    return validate;
+  }
+
+  /** Which parts of a definition are secret is told by the plugins that it is for. */
+  #secrets(kind: string, definition: Definition): Places {
+    const { transports, guards } = this.#parts;
+    const { transport, guard, security } = definition as { transport?: string; guard?: string; security?: unknown };
+    switch (kind) {
+      case 'connection':
+        return placesOf({}, { options: transports.get(transport ?? '')?.options });
+      case 'security':
+        return placesOf({}, { definition: guards.get(guard ?? '')?.definition });
+      case 'channel': {
+        const own = guards.get((security as { guard?: string } | undefined)?.guard ?? '');
+        return placesOf({}, { settings: transports.get(transport ?? '')?.settings, security: own?.definition });
+      }
+      case 'user':
+        return placesOf({}, { password: SecretText(), passwordHash: SecretText() });
+      default:
+        return NOWHERE;
+    }
+  }
+}
+
+function checkUser({ password, passwordHash }: Definition): Problem[] {
+  if (password === undefined && passwordHash === undefined) {
+    return [{ path: '.password', message: 'is required', expected: 'a password', got: 'nothing' }];
+  }
+  const both = password !== undefined && passwordHash !== undefined;
+  return both ? [{ path: '.passwordHash', message: 'cannot be given together with a password' }] : [];
+}
+
+/** A hash that the plugin for passwords cannot check would let nobody in. */
+async function refuseForeign(passwords: Passwords, { name, passwordHash }: Definition): Promise<void> {
+  try {
+    await passwords.verify('', String(passwordHash));
+  } catch (thrown) {
+    const { code, hint = 'Give the password itself.' } = toGantryError(thrown);
+    if (code !== 'SECRET_UNREADABLE') throw thrown;
+    throw invalid('user', name, [{ path: '/passwordHash', message: 'is no hash that can be checked here', hint }]);
+  }
+}
+
+/**
+ * What sessions of the user are good for: who got in before the password was changed or the user switched off is out
+ * for good. It never goes back, and a user of an earlier one's name begins after that.
+ */
+function epochAfter(user: Definition, past: Definition | null, same: boolean): number {
+  const given = user['epoch'] as number | undefined;
+  if (past === null) return given ?? Date.now();
+  const least = Math.max(given ?? 0, Number(past['epoch'] ?? 0));
+  const out = !same || (past['active'] !== false && user['active'] === false);
+  return out ? least + 1 : least;
+}
+
+/** Throws RECORD_INVALID for a kind that there is not. */
+export function kindOf(kind: string): Kind {
+  if (isKind(kind)) return KINDS[kind] as Kind;
+  const known = Object.keys(KINDS);
+  throw new GantryError('RECORD_INVALID', `There is no kind of record '${kind}'`, {
+    problems: [
+      { path: '/kind', message: 'is not a kind of record', expected: `one of ${known.join(', ')}`, got: kind },
+    ],
+    hint: didYouMean(kind, known),
+  });
+}
+
+function invalid(kind: string, name: string, problems: readonly Problem[]): GantryError {
+  const told = problems.map((p) => `${p.path || '/'} ${p.message}`).join('; ');
+  return new GantryError('RECORD_INVALID', `The ${kind} '${name}' is not valid: ${told}`, { problems });
+}
+
+/** Channels, connections and security definitions may be named otherwise in a config file. */
+function named(name: string): Problem[] {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (!/[\u0000-\u001f\u007f]/.test(name)) return [];
+  return [{ path: '.name', message: 'has a control character', got: JSON.stringify(name), hint: 'Take it out.' }];
+}
+
+/** `.options.url`, or `security.users.0` of a guard, becomes a JSON pointer (RFC 6901). */
+function pointed(problem: Problem): Problem {
+  const { path } = problem;
+  if (path === '' || path.startsWith('/')) return problem;
+  return {
+    ...problem,
+    path: `/${path.replace(/^\./, '').replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('.', '/')}`,
+  };
+}
+
+/** A secret that says the same as before stays the same text: who compares two exports sees what changed. */
+function reuse(sealed: unknown, earlier: unknown, keyring: Keyring, context: string): unknown {
+  if (typeof sealed !== 'object' || sealed === null || typeof earlier !== 'object' || earlier === null) return sealed;
+  if ('$sealed' in sealed) {
+    const equal =
+      '$sealed' in earlier && open(sealed, keyring, context).value === open(earlier, keyring, context).value;
+    return equal ? earlier : sealed;
+  }
+  if (Array.isArray(sealed)) {
+    const list = Array.isArray(earlier) ? earlier : [];
+    return sealed.map((entry, i) => reuse(entry, list[i], keyring, context));
+  }
+  return Object.fromEntries(
+    Object.entries(sealed).map(([key, entry]) => [
+      key,
+      reuse(entry, (earlier as Record<string, unknown>)[key], keyring, context),
+    ]),
+  );
+}

@@ -1,0 +1,44 @@
+import type { ChannelDefinition, Channels } from './channels.ts';
+import type { ConnectionDefinition, Connections } from './connections.ts';
+import { KINDS } from './kinds.ts';
+import type { Logs } from './log.ts';
+import type { Effect } from './reconcile.ts';
+import type { Securities, SecurityDefinition } from './securities.ts';
+import { settingsEffect } from './settings.ts';
+
+interface Parts {
+  readonly channels: Channels;
+  readonly connections: Connections;
+  readonly securities: Securities;
+  readonly logs: Logs;
+}
+
+/** What each kind of record does to this server, in the order of the kinds. Null: it is only looked up. */
+export function effectsOf({ channels, connections, securities, logs }: Parts): ReadonlyMap<string, Effect | null> {
+  const effects: Readonly<Record<string, Effect>> = {
+    setting: settingsEffect(logs),
+    security: {
+      put: (definition) => securities.define(definition as unknown as SecurityDefinition),
+      drop: (name) => securities.retire(name),
+    },
+    connection: {
+      async put(definition) {
+        const connection = definition as unknown as ConnectionDefinition;
+        if (connection.active === false) await connections.close(connection.name);
+        else await connections.replace(connection);
+      },
+      drop: (name) => connections.close(name),
+    },
+    channel: {
+      put(definition) {
+        const channel = definition as unknown as ChannelDefinition;
+        if (channel.active !== false) channels.rebind(channel);
+        else if (channels.has(channel.name)) channels.unbind(channel.name);
+      },
+      drop(name) {
+        if (channels.has(name)) channels.unbind(name);
+      },
+    },
+  };
+  return new Map(Object.keys(KINDS).map((kind) => [kind, effects[kind] ?? null]));
+}

@@ -1,0 +1,151 @@
+import { type TObject, Type } from 'typebox';
+import { ChannelDefinition, namesOf } from './channels.ts';
+import { ConnectionDefinition } from './connections.ts';
+import type { Reference } from './ports/odb.ts';
+import type { Definition } from './record.ts';
+import { SecretText } from './secret.ts';
+import { SecurityDefinition } from './securities.ts';
+
+/** What there is to know about one kind of record. */
+export interface Kind {
+  readonly description: string;
+  /** Of a whole definition, its name included. */
+  readonly schema: TObject;
+  /** Top-level texts and booleans that lists can be filtered and sorted by. */
+  readonly fields: readonly string[];
+  /** Fields that belong to one installation, and not to what is carried from one to another. */
+  readonly own?: readonly string[];
+  /** Records that must be there as long as this one is. */
+  references?(definition: Definition): readonly Reference[];
+}
+
+const Name = (of: string) =>
+  Type.String({
+    minLength: 1,
+    maxLength: 200,
+    // Engines differ in what they do with control characters, and people cannot see them.
+    pattern: '^[^\\u0000-\\u001f\\u007f]+$',
+    description: `Unique among ${of}`,
+  });
+
+const Job = Type.Object(
+  {
+    name: Name('jobs'),
+    service: Type.String({ minLength: 1, description: 'The service that it runs' }),
+    schedule: Type.Union(
+      [
+        Type.Object({ at: Type.String({ format: 'date-time' }) }, { additionalProperties: false }),
+        Type.Object({ everyMs: Type.Integer({ minimum: 1 }) }, { additionalProperties: false }),
+        Type.Object(
+          { cron: Type.String({ minLength: 9 }), timeZone: Type.Optional(Type.String({ minLength: 1 })) },
+          { additionalProperties: false },
+        ),
+      ],
+      { description: 'Once at a time, at an interval, or by a cron expression with an IANA time zone' },
+    ),
+    payload: Type.Optional(Type.Unknown({ description: 'The input of the service' })),
+    active: Type.Optional(Type.Boolean({ default: true })),
+  },
+  { additionalProperties: false },
+);
+
+const ServiceVersion = Type.Object(
+  {
+    name: Name('service versions'),
+    service: Type.String({ minLength: 1, maxLength: 200 }),
+    language: Type.Union([Type.Literal('typescript'), Type.Literal('javascript')]),
+    source: Type.String({ minLength: 1, maxLength: 1_000_000 }),
+    active: Type.Optional(Type.Boolean({ default: false })),
+  },
+  { additionalProperties: false },
+);
+
+const Server = Type.Object(
+  {
+    name: Name('servers'),
+    urls: Type.Array(Type.String()),
+    version: Type.String({ minLength: 1 }),
+    startedAt: Type.String({ format: 'date-time' }),
+  },
+  { additionalProperties: false },
+);
+
+/** From the least that a person may do to the most. */
+export const ROLES = ['viewer', 'operator', 'developer', 'administrator'] as const;
+export type Role = (typeof ROLES)[number];
+
+const User = Type.Object(
+  {
+    name: Type.String({
+      minLength: 1,
+      maxLength: 200,
+      // RFC 7617, 2: a user-id has neither a colon nor control characters.
+      pattern: '^[^:\\u0000-\\u001f\\u007f]+$',
+      description: 'Unique among users',
+    }),
+    role: Type.Union(ROLES.map((role) => Type.Literal(role))),
+    password: Type.Optional(SecretText({ minLength: 8, description: 'Kept as a hash' })),
+    passwordHash: Type.Optional(SecretText({ description: 'What is kept of the password' })),
+    active: Type.Optional(Type.Boolean({ default: true, description: 'False: is not let in' })),
+    /** Raising it ends the user's sessions. */
+    epoch: Type.Optional(Type.Integer({ minimum: 0, default: 0, description: 'Changing it ends all sessions' })),
+  },
+  { additionalProperties: false },
+);
+
+const Setting = Type.Object(
+  {
+    name: Name('settings'),
+    value: Type.Unknown({ description: 'Any JSON' }),
+    description: Type.Optional(Type.String({ maxLength: 1000 })),
+  },
+  { additionalProperties: false },
+);
+
+const Dictionary = Type.Object(
+  {
+    name: Name('dictionaries'),
+    entries: Type.Record(Type.String(), Type.String(), { description: 'Key to value' }),
+  },
+  { additionalProperties: false },
+);
+
+/** Every kind of record, in the order in which they are put into effect: what is referred to comes first. */
+export const KINDS: Readonly<Record<string, Kind>> = {
+  setting: { description: 'A value that services read, or that this process obeys', schema: Setting, fields: [] },
+  dictionary: { description: 'A table of texts by key', schema: Dictionary, fields: [] },
+  security: {
+    description: 'Who may call, shared by the channels that name it',
+    schema: SecurityDefinition,
+    fields: ['guard'],
+  },
+  connection: {
+    description: 'The way to another system',
+    schema: ConnectionDefinition,
+    fields: ['transport', 'active'],
+  },
+  version: {
+    description: 'The source of a service, as it was uploaded',
+    schema: ServiceVersion,
+    fields: ['service', 'language', 'active'],
+  },
+  channel: {
+    description: 'A service at an address',
+    schema: ChannelDefinition,
+    fields: ['transport', 'service', 'format', 'active'],
+    references: ({ security }) =>
+      namesOf(security as ChannelDefinition['security']).map((name) => ({ kind: 'security', name })),
+  },
+  job: { description: 'A service that runs at times', schema: Job, fields: ['service', 'active'] },
+  user: {
+    description: 'A person or program that administers',
+    schema: User,
+    fields: ['role', 'active'],
+    own: ['epoch'],
+  },
+  server: { description: 'A server of this installation', schema: Server, fields: ['version'] },
+};
+
+export function isKind(kind: string): boolean {
+  return Object.hasOwn(KINDS, kind);
+}

@@ -1,0 +1,143 @@
+import path from 'node:path';
+import type { Channels } from './channels.ts';
+import type { Connections } from './connections.ts';
+import type { Cradle } from './cradle.ts';
+import { Drafts } from './drafts.ts';
+import { effectsOf } from './effects.ts';
+import type { Fixtures } from './fixtures.ts';
+import { Keyring } from './keyring.ts';
+import type { Logger, Logs } from './log.ts';
+import type { Bus } from './ports/bus.ts';
+import type { Odb, Stored } from './ports/odb.ts';
+import type { Passwords } from './ports/password.ts';
+import { type Keep, Reconciler } from './reconcile.ts';
+import type { Definition } from './record.ts';
+import { RecordKeeper } from './records.ts';
+import { open } from './sealing.ts';
+import type { Secret } from './secret.ts';
+import type { Securities } from './securities.ts';
+import type { ServerInfo } from './server.ts';
+import type { Services } from './services.ts';
+import { SignedSessions } from './sessions.ts';
+import { readSnapshot, Snapshots } from './snapshot.ts';
+
+interface Parts {
+  readonly cradle: Cradle;
+  readonly channels: Channels;
+  readonly connections: Connections;
+  readonly securities: Securities;
+  readonly services: Services;
+  readonly fixtures: Fixtures;
+  readonly logs: Logs;
+  readonly log: Logger;
+  readonly server: ServerInfo;
+  readonly secrets: { readonly keys?: Secret; readonly file?: string };
+  readonly pollMs: number;
+}
+
+/** Everything that comes with an operational database: records that take effect while running, and who may change them. */
+export class Operations {
+  readonly records: RecordKeeper;
+  readonly sessions: SignedSessions;
+  readonly #parts: Parts;
+  readonly #reconciler: Reconciler;
+  #keyring: Keyring | null = null;
+
+  /** Opens no file and no connection. */
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { cradle, channels, connections, securities, services, fixtures, logs, log, server, pollMs } = parts;
+    const operations = this;
+    const late = {
+      get keyring() {
+        return operations.keyring;
+      },
+      // The plugins that give them are created after this.
+      get odb(): Odb {
+        return cradle.odb;
+      },
+      get bus(): Bus | null {
+        return cradle.bus;
+      },
+      get passwords(): Passwords | null {
+        return cradle.passwords;
+      },
+    };
+    const fixed = (kind: string, name: string) => fixtures.has(kind, name);
+    const keep = this.#keep();
+    this.#reconciler = new Reconciler(
+      Object.assign(Object.create(late), {
+        keep,
+        effects: effectsOf({ channels, connections, securities, logs }),
+        fixed,
+        open: ({ kind, name, body }: Stored) => {
+          const { value, problems } = open({ name, ...body }, this.keyring, `${kind}/${name}`);
+          if (problems.length > 0) log.error({ kind, record: name, problems }, 'a secret cannot be read');
+          return value as Definition;
+        },
+        log,
+        server: server.name,
+        pollMs,
+      }),
+    );
+    const drafts = new Drafts(
+      Object.assign(Object.create(late), {
+        channels,
+        connections,
+        securities,
+        transports: cradle.transports,
+        guards: cradle.guards,
+        verbs: (service: string) => services.slot(service).verbs,
+        fixed,
+      }),
+    );
+    this.records = new RecordKeeper(
+      Object.assign(Object.create(late), { drafts, reconciler: this.#reconciler, fixtures, server: server.name }),
+    );
+    this.sessions = new SignedSessions(
+      () => this.keyring,
+      (user) => this.records.find('user', user),
+    );
+  }
+
+  /** Read, or made, when it is first needed. Throws KEY_INVALID. */
+  get keyring(): Keyring {
+    if (this.#keyring !== null) return this.#keyring;
+    const { secrets, server, log } = this.#parts;
+    const file = secrets.file ?? path.join(server.data, 'secret.keys');
+    const keyring = new Keyring({ keys: secrets.keys ?? null, file });
+    if (keyring.created) {
+      log.warn(
+        { file },
+        'a key that seals secrets was made: keep a copy of it, and give it to every server of a cluster',
+      );
+    }
+    if (keyring.warning !== null) log.warn({ file }, keyring.warning);
+    this.#keyring = keyring;
+    return keyring;
+  }
+
+  /** Puts all records into effect, and follows their changes from then on. */
+  async start(): Promise<void> {
+    void this.keyring;
+    await this.#reconciler.load();
+    this.#reconciler.start();
+  }
+  async stop(): Promise<void> {
+    await this.#reconciler.stop();
+  }
+
+  #keep(): Keep {
+    const { server, log } = this.#parts;
+    const file = () => path.join(server.data, 'snapshot.jsonl');
+    let snapshots: Snapshots | null = null;
+    return {
+      read: () => readSnapshot(file(), this.keyring),
+      save: (state) => {
+        snapshots ??= new Snapshots({ file: file(), keyring: this.keyring, log });
+        snapshots.save(() => ({ ...state(), savedAt: new Date(), server: server.name }));
+      },
+      settle: async () => snapshots?.settle(),
+    };
+  }
+}
