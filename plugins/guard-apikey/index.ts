@@ -1,46 +1,11 @@
 /** Lets callers in by a key in a header. */
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
-import {
-  type Call,
-  definePlugin,
-  GantryError,
-  type Identity,
-  type Problem,
-  SecretText,
-  type Static,
-  Type,
-} from '../../core/api.ts';
+import { type Call, definePlugin, GantryError, type Identity, Type } from '../../core/api.ts';
+import { Definition, type Key, problemsOf, revealed, text, told } from './definition.ts';
+import { keep } from './keep.ts';
+import { isWhole, type Pepper, pepperOf, pepperProblem } from './pepper.ts';
 
-const Definition = Type.Object(
-  {
-    header: Type.Optional(
-      Type.String({
-        pattern: "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
-        default: 'x-api-key',
-        description: 'Carries the key; any case',
-      }),
-    ),
-    keys: Type.Array(
-      Type.Object(
-        {
-          name: Type.String({
-            minLength: 1,
-            description: 'Who calls with it. May have two keys, while one takes the place of the other',
-          }),
-          key: SecretText({ minLength: 8, description: 'Visible ASCII characters' }),
-          roles: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
-        },
-        { additionalProperties: false },
-      ),
-      { minItems: 1 },
-    ),
-  },
-  { additionalProperties: false },
-);
-type Definition = Static<typeof Definition>;
-
-/** Printable, and no space: what any transport hands on as it came, and what no joined list of two headers is. */
-const VISIBLE = /^[\x21-\x7e]+$/;
+type Find = (given: string) => Identity | undefined;
 
 /**
  * Of many keys none is compared: what is looked up is the SHA-256 of a random prefix and the key. Which digest a key
@@ -58,21 +23,16 @@ export default definePlugin({
   config: Type.Object({}, { additionalProperties: false }),
   create() {
     const digest = digester();
-    return { definition: Definition, compile: (definition) => compile(definition as Definition, digest) };
+    return { definition: Definition, keep, compile: (definition) => compile(definition as Definition, digest) };
   },
 });
 
-function compile(
-  { header = 'x-api-key', keys }: Definition,
-  digest: (key: string) => string,
-): (call: Call) => Identity {
-  const callers = identities(keys, digest);
-  const name = header.toLowerCase();
+function compile(definition: Definition, digest: (key: string) => string): (call: Call) => Identity {
+  const find = finder(definition, digest);
+  const name = (definition.header ?? 'x-api-key').toLowerCase();
   // RFC 9110 leaves room for schemes of one's own; this one tells where the key belongs.
   const challenge = `ApiKey header="${name}"`;
   const hint = `The channel's guard takes one of its keys in the header '${name}', sent once.`;
-
-  const find = keys.length <= FEW ? comparing(keys, callers, digest) : (given: string) => callers.get(digest(given));
 
   /** Hot. */
   return (call) => {
@@ -89,16 +49,51 @@ function compile(
 /** Up to this many keys it is cheaper to compare each in constant time (0.15 us) than to make a digest (0.5 us). */
 const FEW = 3;
 
-/** Compares with every key, whichever fits, in constant time; only how long a key is could be told from outside. */
-function comparing(
-  keys: Definition['keys'],
-  callers: ReadonlyMap<string, Identity>,
+/** Who has a key. Throws CHANNEL_INVALID, which never tells a key. */
+function finder(definition: Definition, digest: (key: string) => string): Find {
+  const keys = revealed(definition);
+  const pepper = checked(keys, text(definition.pepper));
+  const plain: [string, Identity][] = [];
+  const hashed = new Map<string, Identity>();
+  for (const { name, key, keyHash, roles = [] } of keys) {
+    const identity = Object.freeze({ name, roles: Object.freeze([...roles]) });
+    if (key !== undefined) plain.push([key, identity]);
+    if (keyHash !== undefined) hashed.set(keyHash, identity);
+  }
+  if (hashed.size > 0 && pepper !== null) return byHash(plain, hashed, pepper, digest);
+  return plain.length <= FEW ? comparing(plain) : byDigest(plain, digest);
+}
+
+function byDigest(plain: readonly (readonly [string, Identity])[], digest: (key: string) => string): Find {
+  const callers = new Map(plain.map(([key, identity]) => [digest(key), identity]));
+  return (given) => callers.get(digest(given));
+}
+
+/**
+ * The HMAC of what is given is not known without the pepper: looking it up tells as little as looking up a digest. It
+ * costs three times as much, so that of each key the digest is remembered once it was right; of wrong ones nothing is,
+ * and there are never more digests than keys.
+ */
+function byHash(
+  plain: readonly (readonly [string, Identity])[],
+  hashed: ReadonlyMap<string, Identity>,
+  pepper: Pepper,
   digest: (key: string) => string,
-): (given: string) => Identity | undefined {
-  const known = keys.map(({ key }) => ({
-    bytes: Buffer.from(key.reveal()),
-    identity: callers.get(digest(key.reveal())) as Identity,
-  }));
+): Find {
+  const callers = new Map(plain.map(([key, identity]) => [digest(key), identity]));
+  return (given) => {
+    const known = digest(given);
+    const caller = callers.get(known);
+    if (caller !== undefined) return caller;
+    const found = hashed.get(pepper.hashOf(given));
+    if (found !== undefined) callers.set(known, found);
+    return found;
+  };
+}
+
+/** Compares with every key, whichever fits, in constant time; only how long a key is could be told from outside. */
+function comparing(plain: readonly (readonly [string, Identity])[]): Find {
+  const known = plain.map(([key, identity]) => ({ bytes: Buffer.from(key), identity }));
   return (given) => {
     const bytes = Buffer.from(given);
     let found: Identity | undefined;
@@ -109,37 +104,11 @@ function comparing(
   };
 }
 
-/** Who calls, by the digest of the key. Throws CHANNEL_INVALID, which never tells a key. */
-function identities(keys: Definition['keys'], digest: (key: string) => string): ReadonlyMap<string, Identity> {
-  const callers = new Map<string, Identity>();
-  const first = new Map<string, number>();
-  const problems: Problem[] = [];
-  for (const [i, { name, key, roles = [] }] of keys.entries()) {
-    const text = key.reveal();
-    const path = `security.keys.${i}.key`;
-    const of = digest(text);
-    const other = first.get(of);
-    if (!VISIBLE.test(text)) {
-      problems.push({
-        path,
-        message: 'has a character that a header does not carry',
-        expected: 'visible ASCII characters',
-        got: 'a secret',
-        hint: 'Look for spaces, line breaks and letters beyond ASCII.',
-      });
-    } else if (other !== undefined) {
-      problems.push({
-        path,
-        message: `is also the key of security.keys.${other}`,
-        expected: 'a key of its own',
-        got: 'a secret',
-        hint: `Give '${name}' another key: who calls is known by the key alone.`,
-      });
-    }
-    first.set(of, other ?? i);
-    callers.set(of, Object.freeze({ name, roles: Object.freeze([...roles]) }));
-  }
-  if (problems.length === 0) return callers;
-  const told = problems.map((p) => `${p.path} ${p.message}`).join('; ');
-  throw new GantryError('CHANNEL_INVALID', `The guard is not valid: ${told}`, { problems });
+/** The pepper of keys that are as they should be. */
+function checked(keys: readonly Key[], given: string | undefined): Pepper | null {
+  const whole = given === undefined || isWhole(given);
+  const pepper = given === undefined || !whole ? null : pepperOf(given);
+  const problems = whole ? problemsOf(keys, pepper) : [pepperProblem('pepper')];
+  if (problems.length === 0) return pepper;
+  throw new GantryError('CHANNEL_INVALID', `The guard is not valid: ${told(problems)}`, { problems });
 }

@@ -6,44 +6,19 @@ import {
   definePlugin,
   GantryError,
   type Identity,
+  type Passwords,
   type Problem,
-  SecretText,
-  type Static,
   Type,
 } from '../../core/api.ts';
+import { Definition, nameOf, problemsOf, revealed, told, type User } from './definition.ts';
+import { keep } from './keep.ts';
+import { Refusals } from './refusals.ts';
 
-const Definition = Type.Object(
-  {
-    users: Type.Array(
-      Type.Object(
-        {
-          username: Type.String({
-            minLength: 1,
-            // RFC 7617, 2: the first colon ends the name, and neither part has control characters.
-            pattern: '^[^:\\u0000-\\u001f\\u007f]+$',
-            description: 'Without colons and control characters',
-          }),
-          password: SecretText({ minLength: 1, description: 'Without control characters' }),
-          roles: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
-        },
-        { additionalProperties: false },
-      ),
-      { minItems: 1 },
-    ),
-    realm: Type.Optional(
-      Type.String({
-        pattern: '^[\\u0020-\\u007e]+$',
-        default: 'gantry',
-        description: 'What browsers show when they ask for a password',
-      }),
-    ),
-  },
-  { additionalProperties: false },
-);
-type Definition = Static<typeof Definition>;
-
-const CONTROL = /[\p{Cc}]/u;
+/** A caller who is let in by another definition of the channel is refused by this one at each call. */
+const REMEMBERED_REFUSALS = 10_000;
 const CREDENTIALS = /^basic +([a-z0-9+/]+={0,2}) *$/i;
+
+type Found = Identity | null | Promise<Identity | null>;
 
 /**
  * Neither names nor passwords are compared: what is looked up is the SHA-256 of a random prefix and of both together.
@@ -60,14 +35,31 @@ export default definePlugin({
   id: 'guard.basic',
   api: 1,
   config: Type.Object({}, { additionalProperties: false }),
-  create: () => ({ definition: Definition, compile: (definition) => compile(definition as Definition) }),
+  wants: ['passwords'],
+  create({ passwords }) {
+    const refusals = new Refusals(REMEMBERED_REFUSALS);
+    return {
+      definition: Definition,
+      keep: (definition, earlier) => keep(definition, earlier, passwords),
+      compile: (definition) => compile(definition as Definition, passwords, refusals),
+    };
+  },
 });
 
-function compile({ users, realm = 'gantry' }: Definition): (call: Call) => Identity {
-  const digest = digester();
-  const callers = identities(users, digest);
-  const challenge = `Basic realm=${quoted(realm)}, charset="UTF-8"`;
+function compile(
+  definition: Definition,
+  passwords: Passwords | null,
+  refusals: Refusals,
+): (call: Call) => Identity | Promise<Identity> {
+  const users = revealed(definition);
+  refuse(users, passwords);
+  const find = finder(users, passwords, refusals);
+  const challenge = `Basic realm=${quoted(definition.realm ?? 'gantry')}, charset="UTF-8"`;
   const hint = "The channel's guard takes user name and password of one of its users, in 'authorization', sent once.";
+  const admit = (caller: Identity | null): Identity => {
+    if (caller !== null) return caller;
+    throw new GantryError('AUTH_REJECTED', 'User name or password is not valid', { challenge, hint });
+  };
 
   /** Hot. */
   return (call) => {
@@ -76,10 +68,44 @@ function compile({ users, realm = 'gantry' }: Definition): (call: Call) => Ident
       throw new GantryError('AUTH_MISSING', 'User name and password are needed', { challenge, hint });
     }
     const userPass = typeof given === 'string' ? parse(given) : null;
-    const caller = userPass === null ? undefined : callers.get(digest(userPass));
-    if (caller !== undefined) return caller;
-    throw new GantryError('AUTH_REJECTED', 'User name or password is not valid', { challenge, hint });
+    const caller = userPass === null ? null : find(userPass);
+    return caller instanceof Promise ? caller.then(admit) : admit(caller);
   };
+}
+
+/** Who has a name and password, by the digest of both where the password is known, and by its hash where it is not. */
+function finder(users: readonly User[], passwords: Passwords | null, refusals: Refusals): (userPass: string) => Found {
+  const digest = digester();
+  const plain = new Map<string, Identity>();
+  const hashed = new Map<string, { readonly identity: Identity; readonly hash: string }>();
+  for (const user of users) {
+    const { username, password, passwordHash, roles = [] } = user;
+    const identity = Object.freeze({ name: username, roles: Object.freeze([...roles]) });
+    if (password !== undefined) plain.set(digest(`${username}:${password}`), identity);
+    if (passwordHash !== undefined) hashed.set(nameOf(user), { identity, hash: passwordHash });
+  }
+  if (hashed.size === 0 || passwords === null) return (userPass) => plain.get(digest(userPass)) ?? null;
+
+  const settle = (fits: boolean, identity: Identity | null, userPass: string): Identity | null => {
+    if (fits === true && identity !== null) return identity;
+    refusals.add(digest(userPass));
+    return null;
+  };
+  const byHash = (userPass: string): Found => {
+    const colon = userPass.indexOf(':');
+    if (colon < 0) return null;
+    if (!refusals.empty && refusals.has(digest(userPass))) return null;
+    const user = hashed.get(userPass.slice(0, colon).normalize('NFC'));
+    // Of no user the name is checked along: who guesses one password for two names must not find them treated as one.
+    const right =
+      user === undefined ? passwords.verify(userPass, null) : passwords.verify(userPass.slice(colon + 1), user.hash);
+    const identity = user?.identity ?? null;
+    if (typeof right === 'boolean') return settle(right, identity, userPass);
+    // Whatever can be awaited: only what is a promise of our own is told from an identity below.
+    return Promise.resolve(right).then((fits) => settle(fits, identity, userPass));
+  };
+  if (plain.size === 0) return byHash;
+  return (userPass) => plain.get(digest(userPass)) ?? byHash(userPass);
 }
 
 /** `name:password` of an Authorization header; null for another scheme and for what is malformed. */
@@ -90,39 +116,19 @@ function parse(header: string): string | null {
   return isUtf8(bytes) ? bytes.toString('utf8') : null;
 }
 
-/** Who calls, by the digest of name and password. Throws CHANNEL_INVALID, which never tells a password. */
-function identities(users: Definition['users'], digest: (userPass: string) => string): ReadonlyMap<string, Identity> {
-  const callers = new Map<string, Identity>();
-  const first = new Map<string, number>();
-  const problems: Problem[] = [];
-  for (const [i, { username, password, roles = [] }] of users.entries()) {
-    const text = password.reveal();
-    const name = username.normalize('NFC');
-    const other = first.get(name);
-    if (other !== undefined) {
-      problems.push({
-        path: `security.users.${i}.username`,
-        message: `is also the name of security.users.${other}`,
-        expected: 'a name of its own',
-        got: username,
-        hint: 'Remove one of the two.',
-      });
-    }
-    if (CONTROL.test(text)) {
-      problems.push({
-        path: `security.users.${i}.password`,
-        message: 'has a control character, which no caller can send (RFC 7617)',
-        expected: 'a password without control characters',
-        got: 'a secret',
-        hint: 'Look for line breaks, e.g. a second one at the end of a file.',
-      });
-    }
-    first.set(name, other ?? i);
-    callers.set(digest(`${username}:${text}`), Object.freeze({ name: username, roles: Object.freeze([...roles]) }));
+/** Throws CHANNEL_INVALID, which never tells a password. */
+function refuse(users: readonly User[], passwords: Passwords | null): void {
+  const problems: Problem[] = problemsOf(users);
+  const kept = users.findIndex(({ passwordHash }) => passwordHash !== undefined);
+  if (kept >= 0 && passwords === null) {
+    problems.push({
+      path: `users.${kept}.passwordHash`,
+      message: 'needs a plugin that checks hashes, and none is loaded',
+      hint: 'Add password.argon2 to "plugins" in the config.',
+    });
   }
-  if (problems.length === 0) return callers;
-  const told = problems.map((p) => `${p.path} ${p.message}`).join('; ');
-  throw new GantryError('CHANNEL_INVALID', `The guard is not valid: ${told}`, { problems });
+  if (problems.length === 0) return;
+  throw new GantryError('CHANNEL_INVALID', `The guard is not valid: ${told(problems)}`, { problems });
 }
 
 /** A quoted-string (RFC 9110, 5.6.4). */

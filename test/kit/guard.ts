@@ -14,11 +14,14 @@ import { defineService } from '../../core/service.ts';
 
 type Headers = Readonly<Record<string, string | readonly string[]>>;
 type Definition = Readonly<Record<string, unknown>>;
+type Check = (call: Call) => Identity | Promise<Identity>;
 
 export interface GuardKit {
   readonly plugin: Plugin;
   readonly config?: Definition;
-  /** A channel's `security` block for this guard, without the `guard` key. */
+  /** Plugins that it asks for. */
+  readonly beside?: readonly { readonly plugin: Plugin; readonly config?: Definition }[];
+  /** A security definition for this guard, without the `guard` key, as an operator writes it: secrets in the clear. */
   readonly definition: Definition;
   /** Credentials that it lets in, and as whom. */
   readonly right: Headers;
@@ -27,26 +30,30 @@ export interface GuardKit {
   readonly wrong: readonly Headers[];
   /** Definitions that its schema refuses, and the end of the path where. An unknown key is always tried. */
   readonly refused?: readonly { readonly definition: Definition; readonly path: string }[];
+  /** Definitions that its schema takes and that it does not keep, and the path of a problem, as `users.0.password`. */
+  readonly unkept?: readonly { readonly definition: Definition; readonly path: string }[];
 }
 
 export function testGuard(kit: GuardKit): void {
-  const { plugin, config = {}, definition, right, identity, wrong, refused = [] } = kit;
+  const { plugin, config = {}, beside = [], definition, right, identity, wrong, refused = [], unkept = [] } = kit;
   const lines: string[] = [];
   let kernel: Kernel;
-  let check: (call: Call) => Identity | Promise<Identity>;
+  let check: Check;
   let wrapped: Definition;
 
   before(async () => {
     const logs = new Logs({ level: 'debug', to: { write: (line) => void lines.push(line) } });
     kernel = new Kernel({ logs, graceMs: 1000 }).create([
-      { id: plugin.id, plugin, config: structuredClone(config) },
+      ...[{ plugin, config }, ...beside].map(({ plugin: one, config: block = {} }) => {
+        return { id: one.id, plugin: one, config: structuredClone(block) };
+      }),
       { id: 'codec.json', plugin: json, config: {} },
       { id: 'transport.kit', plugin: hand, config: {} },
     ]);
     kernel.deploy([whoami]);
     await kernel.start();
     const guard = guardOf();
-    wrapped = wrapSecrets(guard.definition, structuredClone(definition)) as Definition;
+    wrapped = wrap(definition);
     check = guard.compile(wrapped);
   });
   after(() => kernel.stop());
@@ -56,6 +63,7 @@ export function testGuard(kit: GuardKit): void {
     if (guard === undefined) throw new Error(`${plugin.id} is not among the guards`);
     return guard;
   };
+  const wrap = (given: Definition) => wrapSecrets(guardOf().definition, structuredClone(given)) as Definition;
   const problemsOf = (given: Definition) => compileConfig(guardOf().definition)(structuredClone(given), 'security');
   /** What nobody may read: each secret of the definition, and each value that a caller sent. */
   const hidden = (headers: Headers): string[] => [
@@ -108,7 +116,7 @@ export function testGuard(kit: GuardKit): void {
 
     it('asks for credentials where there are none', async () => {
       for (const headers of [undefined, {}, { 'x-something-else': 'yes' }]) {
-        const error = await refusal(call(headers));
+        const error = await refusal(check, call(headers));
         expect(error).to.include({ code: 'AUTH_MISSING', kind: 'unauthorized' });
         expect(error.challenge).to.be.a('string').that.matches(CHALLENGE);
       }
@@ -116,7 +124,7 @@ export function testGuard(kit: GuardKit): void {
 
     for (const [i, headers] of wrong.entries()) {
       it(`refuses wrong credentials (${i + 1} of ${wrong.length}), and tells nothing of what is right`, async () => {
-        const error = await refusal(call(headers));
+        const error = await refusal(check, call(headers));
         expect(error).to.include({ code: 'AUTH_REJECTED', kind: 'unauthorized' });
         expect(error.challenge).to.be.a('string').that.matches(CHALLENGE);
         const told = [everything(error), logged({ error, definition: wrapped })].join('\n');
@@ -125,7 +133,9 @@ export function testGuard(kit: GuardKit): void {
     }
 
     it('tells wrong credentials apart in nothing', async () => {
-      const views = await Promise.all(wrong.map(async (headers) => JSON.stringify(view(await refusal(call(headers))))));
+      const views = await Promise.all(
+        wrong.map(async (headers) => JSON.stringify(view(await refusal(check, call(headers))))),
+      );
       expect([...new Set(views)], 'views of a refused caller').to.have.length.of.at.most(1);
     });
 
@@ -143,6 +153,110 @@ export function testGuard(kit: GuardKit): void {
       );
       expect(all).to.deep.equal(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? 'in' : 'out')));
     });
+  });
+
+  describe('keep', () => {
+    let kept: Definition;
+
+    before(async function () {
+      if (guardOf().keep === undefined) {
+        console.log(`      ${plugin.id} has no keep(): a definition is kept as it is written`);
+        return this.skip();
+      }
+      kept = await keep(definition, null);
+    });
+
+    const keep = async (given: Definition, earlier: Definition | null): Promise<Definition> => {
+      const inputs = structuredClone([given, earlier]);
+      const made = (await guardOf().keep?.(given, earlier)) as Definition;
+      expect([given, earlier], 'what keep() was given').to.deep.equal(inputs);
+      return made;
+    };
+    const refusedKeep = async (given: Definition, earlier: Definition | null): Promise<GantryError> => {
+      const thrown = await keep(given, earlier).catch((error: unknown) => error);
+      if (isGantryError(thrown)) return thrown;
+      throw new Error(`It was kept, or refused by what is no GantryError: ${String(thrown)}`);
+    };
+
+    it('gives JSON that its own schema takes', () => {
+      expect(JSON.parse(JSON.stringify(kept))).to.deep.equal(kept);
+      expect(problemsOf(kept)).to.deep.equal([]);
+    });
+
+    it('gives nothing of a secret in the clear', () => {
+      const secrets = secretsOf(wrapped);
+      expect(secrets, 'secrets of the definition').to.not.be.empty;
+      for (const secret of secrets) expect(JSON.stringify(kept)).to.not.include(JSON.stringify(secret).slice(1, -1));
+    });
+
+    it('gives as secret all that takes their place', () => {
+      const hidden = new Set(secretsOf(wrap(kept)));
+      const written = leaves(definition);
+      const added = [...leaves(kept)].filter(([path, value]) => written.get(path) !== value);
+      expect(added, 'what keep() put in').to.not.be.empty;
+      for (const [path, value] of added) expect(hidden.has(value as string), path).to.equal(true);
+    });
+
+    it('lets the same callers in, and nobody else', async function () {
+      this.timeout(60_000);
+      const again = guardOf().compile(wrap(kept));
+      for (let i = 0; i < 3; i++) {
+        const { name, roles } = await again(call(right));
+        expect({ name, roles: [...roles] }).to.deep.equal({ name: identity.name, roles: [...identity.roles] });
+        for (const headers of [{}, ...wrong]) {
+          const told = view(await refusal(again, call(headers)));
+          expect(told).to.deep.equal(view(await refusal(check, call(headers))));
+        }
+      }
+    });
+
+    it('lets nobody in by what is kept', async () => {
+      const again = guardOf().compile(wrap(kept));
+      const swapped = secretsOf(wrapped).flatMap((secret) => {
+        return secretsOf(wrap(kept)).map((hash) => exchanged(right, secret, hash));
+      });
+      for (const headers of swapped.filter((one) => one !== null)) {
+        expect((await refusal(again, call(headers))).kind).to.equal('unauthorized');
+      }
+    });
+
+    it('gives what is kept already unchanged', async () => {
+      for (const earlier of [null, kept]) expect(await keep(kept, earlier)).to.deep.equal(kept);
+    });
+
+    it('gives the same for the same definition, written again', async () => {
+      expect(await keep(definition, kept)).to.deep.equal(kept);
+    });
+
+    it('changes of a changed secret its own hash, and no other', async () => {
+      const secrets = secretsOf(wrapped);
+      for (const secret of new Set(secrets)) {
+        const times = secrets.filter((one) => one === secret).length;
+        const next = await keep(changed(definition, secret) as Definition, kept);
+        const now = leaves(next);
+        expect([...now.keys()]).to.deep.equal([...leaves(kept).keys()]);
+        const different = [...leaves(kept)].filter(([path, value]) => now.get(path) !== value);
+        expect(different).to.have.lengthOf(times);
+      }
+    });
+
+    it('keeps out who was let in by a secret that is another now', async () => {
+      const all = secretsOf(wrapped).reduce<unknown>((made, secret) => changed(made, secret), definition);
+      const again = guardOf().compile(wrap(await keep(all as Definition, kept)));
+      expect(await refusal(again, call(right))).to.include({ code: 'AUTH_REJECTED' });
+    });
+
+    for (const { definition: bad, path } of unkept) {
+      it(`refuses a definition at ${path}, and tells no secret: ${shown(bad)}`, async () => {
+        for (const earlier of [null, kept]) {
+          const error = await refusedKeep(bad, earlier);
+          expect(error).to.include({ code: 'RECORD_INVALID', kind: 'invalid' });
+          expect(error.problems?.map((p) => p.path)).to.include(path);
+          const told = `${everything(error)} ${error.stack}`;
+          for (const secret of secretsOf(wrap(bad)).filter(isTelling)) expect(told).to.not.include(secret);
+        }
+      });
+    }
   });
 
   describe('on a channel', () => {
@@ -189,17 +303,17 @@ export function testGuard(kit: GuardKit): void {
     expect(told, 'the log line').to.include('from the kit');
     return told;
   }
+}
 
-  async function refusal(one: Call): Promise<GantryError> {
-    let thrown: unknown;
-    try {
-      await check(one);
-    } catch (error) {
-      thrown = error;
-    }
-    if (isGantryError(thrown)) return thrown;
-    throw new Error(`The guard let it in, or threw what is no GantryError: ${String(thrown)}`);
+async function refusal(check: Check, one: Call): Promise<GantryError> {
+  let thrown: unknown;
+  try {
+    await check(one);
+  } catch (error) {
+    thrown = error;
   }
+  if (isGantryError(thrown)) return thrown;
+  throw new Error(`The guard let it in, or threw what is no GantryError: ${String(thrown)}`);
 }
 
 /** A scheme, and what may follow it (RFC 9110, 11.6.1), on one line. */
@@ -256,6 +370,40 @@ function attempt(change: () => unknown): void {
 function secretsOf(value: unknown): string[] {
   if (value instanceof Secret) return [value.reveal()];
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(secretsOf) : [];
+}
+
+/** Each value below a definition that is no list and no map, by its path. */
+function leaves(value: unknown, at = ''): Map<string, unknown> {
+  if (typeof value !== 'object' || value === null) return new Map([[at, value]]);
+  return new Map(Object.entries(value).flatMap(([key, entry]) => [...leaves(entry, `${at}.${key}`)]));
+}
+
+/** A copy in which a text is longer by one character wherever it stands alone. */
+function changed(value: unknown, text: string): unknown {
+  if (value === text) return `${text}x`;
+  if (Array.isArray(value)) return value.map((entry) => changed(entry, text));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, changed(entry, text)]));
+}
+
+/** Headers with another secret in its place, in the clear or in base64; null where it is not in them. */
+function exchanged(headers: Headers, secret: string, other: string): Headers | null {
+  const within = (text: string) => (text.includes(secret) ? text.replace(secret, () => other) : null);
+  const coded = (text: string) => {
+    const [, scheme = '', token = ''] = /^(\S+ )?(\S+)$/.exec(text) ?? [];
+    const inside = within(Buffer.from(token, 'base64').toString());
+    return inside === null ? null : `${scheme}${Buffer.from(inside).toString('base64')}`;
+  };
+  const entries = Object.entries(headers).map(([name, value]) => {
+    const made = typeof value === 'string' ? (within(value) ?? coded(value)) : null;
+    return [name, made ?? value] as const;
+  });
+  return entries.some(([name, value]) => headers[name] !== value) ? Object.fromEntries(entries) : null;
+}
+
+/** Long enough to be in a text for no other reason. */
+function isTelling(secret: string): boolean {
+  return secret.length > 5;
 }
 
 /** All that anything could print of an error. */
