@@ -74,13 +74,12 @@ export class Binding {
   readonly #fixed: readonly (readonly [string, string])[];
 
   constructor(channel: Channel, http: HttpHost, maxBodyBytes: number) {
-    const { method } = channel.address as Static<typeof Address>;
     const { verbs } = channel.contract;
     this.channel = channel;
     this.http = http;
     this.settings = channel.settings as Static<typeof Settings>;
     this.maxBodyBytes = this.settings.maxBodyBytes ?? maxBodyBytes;
-    this.methods = method === undefined ? (verbs?.map((v) => v.toUpperCase()) ?? ['POST']) : [method].flat();
+    this.methods = methodsOf(channel.address, verbs);
     const unhandled = verbs === null ? [] : this.methods.filter((m) => !verbs.includes(m.toLowerCase()));
     if (unhandled.length > 0) {
       throw new GantryError(
@@ -288,4 +287,10 @@ function isStream(body: string | Uint8Array | Readable): body is Readable {
 
 function isSafe({ method }: IncomingMessage): boolean {
   return method === 'GET' || method === 'HEAD';
+}
+
+/** Upper case. */
+export function methodsOf(address: Channel['address'], verbs: Channel['contract']['verbs']): string[] {
+  const { method } = address as Static<typeof Address>;
+  return method === undefined ? (verbs?.map((v) => v.toUpperCase()) ?? ['POST']) : [method].flat();
 }

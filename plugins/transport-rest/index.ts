@@ -12,7 +12,7 @@ import {
   type Static,
   Type,
 } from '../../core/api.ts';
-import { Address, Binding, RestMessage, Settings } from './binding.ts';
+import { Address, Binding, methodsOf, RestMessage, Settings } from './binding.ts';
 import { connect, RestOptions } from './outgoing.ts';
 import { checkOptions } from './outgoing-check.ts';
 
@@ -37,6 +37,7 @@ export default definePlugin({
       supports: { reply: true, headers: true, largeBody: true, streams: true },
       address: Address,
       settings: Settings,
+      claims: claimsOf,
       options: RestOptions,
       checkOptions: (name, options) => void checkOptions(name, options as Static<typeof RestOptions>, codecs),
       connect: (name, options) => connect(name, options as Static<typeof RestOptions>, { codecs, log }),
@@ -78,6 +79,13 @@ export default definePlugin({
     };
   },
 });
+
+/** Which names its parameters have makes no other address of a path. */
+function claimsOf(address: Readonly<Record<string, unknown>>, verbs: Channel['contract']['verbs']): string[] {
+  const { path } = address as Static<typeof Address>;
+  const place = path.replace(/\{(\*?)[^}]*\}/g, '{$1}');
+  return methodsOf(address, verbs).map((method) => `${method} ${place}`);
+}
 
 /** The calls that came over a connection. On the socket itself: a WeakMap of them costs the collector 2 us a request. */
 const CALLS = Symbol('calls');

@@ -1,0 +1,5 @@
+import type { Migration } from '../schema.ts';
+import { records } from './0001-records.ts';
+
+/** All of them, in their order. What was released is never changed; what changes is added at the end. */
+export const MIGRATIONS: readonly Migration[] = [records];

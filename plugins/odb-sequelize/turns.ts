@@ -1,0 +1,36 @@
+/** One after the other, in the order of their coming. */
+export class Turns {
+  #last: Promise<void> = Promise.resolve();
+
+  /** Resolves when it is this one's turn, with what ends the turn. Rejects, and is passed over, when the signal fires. */
+  async enter(signal: AbortSignal): Promise<() => void> {
+    const before = this.#last;
+    let leave = () => {};
+    const own = new Promise<void>((resolve) => {
+      leave = resolve;
+    });
+    this.#last = before.then(() => own);
+    try {
+      await untilAborted(before, signal);
+    } catch (reason) {
+      leave();
+      throw reason;
+    }
+    return leave;
+  }
+}
+
+/** As the work, but rejects with the signal's reason as soon as it fires; the work itself goes on. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}

@@ -1,0 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { testRace } from '../engines/odb-race.ts';
+
+describe('odb.sequelize on SQLite', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'gantry-race-'));
+  after(() => rmSync(folder, { recursive: true, force: true }));
+  let files = 0;
+
+  testRace('dialect.sqlite', async () => ({ file: path.join(folder, `${++files}.sqlite`) }));
+});

@@ -1,0 +1,98 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { expect } from 'chai';
+import { Logs } from '../../core/log.ts';
+import postgresDialect from '../../plugins/dialect-postgres/index.ts';
+import odb from '../../plugins/odb-sequelize/index.ts';
+import { needs, postgres } from '../engines/index.ts';
+import { refusal, wireOdb } from '../kit/odb-world.ts';
+
+/** What happens to a connection when the client says COMMIT. */
+type Cut = 'none' | 'before' | 'after' | 'begin';
+
+/** Between the odb and its database: passes everything on, and cuts the connection where it is told. */
+async function between(port: number) {
+  const state = { cut: 'none' as Cut, cuts: 0, commits: 0 };
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1');
+    for (const socket of [client, upstream]) sockets.add(socket.on('error', () => {}));
+    const end = () => {
+      state.cuts++;
+      client.destroy();
+      upstream.destroy();
+    };
+    let swallow = false;
+    client.on('data', (chunk: Buffer) => {
+      const text = chunk.toString('latin1');
+      if (text.includes('COMMIT;')) state.commits++;
+      if (state.cut === 'begin' && text.includes('START TRANSACTION')) return end();
+      if (state.cut === 'before' && text.includes('COMMIT;')) return end();
+      // The answer to it never arrives.
+      swallow = state.cut === 'after' && text.includes('COMMIT;');
+      upstream.write(chunk);
+    });
+    upstream.on('data', (chunk) => (swallow ? end() : client.write(chunk)));
+    client.on('close', () => upstream.destroy());
+    upstream.on('close', () => client.destroy());
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { state, port: (server.address() as { port: number }).port, close };
+}
+
+describe('odb.sequelize when the connection breaks', function () {
+  this.timeout(30_000);
+  const engine = needs(postgres);
+  const by = { name: 'the test' };
+  const one = (name: string) => ({ action: 'create', kind: 'k', name, body: {} }) as const;
+  let proxy: Awaited<ReturnType<typeof between>>;
+  let server: ReturnType<typeof wireOdb>;
+
+  beforeEach(async () => {
+    const { port, user, password } = engine();
+    proxy = await between(port);
+    const config = { host: '127.0.0.1', port: proxy.port, user, password, database: await engine().database() };
+    const plugins = [
+      { id: postgresDialect.id, plugin: postgresDialect as never, config },
+      { id: odb.id, plugin: odb as never, config: {} },
+    ];
+    server = wireOdb(plugins, new Logs({ level: 'silent' }), tmpdir());
+    await server.start();
+    proxy.state.commits = 0;
+  });
+  afterEach(async () => {
+    await server.stop();
+    proxy.close();
+  });
+
+  for (const [cut, kept] of [
+    ['before', 0],
+    ['after', 1],
+  ] as const) {
+    it(`${cut} the end of a change reached it: not tried again, and reading tells whether it was made`, async () => {
+      proxy.state.cut = cut;
+      const error = await refusal('ODB_UNAVAILABLE', server.odb.write([one('n')], by), 'may have been made');
+      expect(error.retryable).to.equal(true);
+      expect(server.odb.problem).to.equal(error);
+      proxy.state.cut = 'none';
+      expect(proxy.state, 'the change was sent once').to.include({ cuts: 1, commits: 1 });
+      expect((await server.odb.load(['k'])).records).to.have.lengthOf(kept);
+      expect(await server.odb.changes(0, 10)).to.have.lengthOf(kept);
+      expect(server.odb.problem).to.equal(null);
+    });
+  }
+
+  it('before anything was asked: a change is tried once more', async () => {
+    proxy.state.cut = 'begin';
+    const writing = server.odb.write([one('n')], by);
+    while (proxy.state.cuts === 0) await new Promise(setImmediate);
+    proxy.state.cut = 'none';
+    expect((await writing)[0]?.revision).to.equal(1);
+    expect(proxy.state.cuts).to.equal(1);
+  });
+});
