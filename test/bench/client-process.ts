@@ -8,6 +8,9 @@ export interface Driven extends Loaded {
   readonly clientCpu: number;
 }
 
+/** What is not said is the order of the bench, until it is told to end. */
+export type Wanted = Pick<Load, 'port' | 'paths' | 'connections'> & Partial<Load>;
+
 /** The client, in a process of its own. */
 export class Client {
   readonly #child: Child;
@@ -26,7 +29,16 @@ export class Client {
   }
 
   /** Rejects when a connection fails or an answer is not 200: a figure with failures in it would mean nothing. */
-  async drive(load: Pick<Load, 'port' | 'paths' | 'connections'> & Partial<Load>): Promise<Driven> {
+  async drive(load: Wanted): Promise<Driven> {
+    const driven = await this.tally(load);
+    if (driven.refused > 0) {
+      throw new Error(`${driven.refused} of ${driven.requests} answers were not 200; the first: ${driven.refusal}`);
+    }
+    return driven;
+  }
+
+  /** The same, where what is refused is what one wants to know. */
+  async tally(load: Wanted): Promise<Driven> {
     const whole: Load = {
       method: 'POST',
       headers: { [KEY_HEADER]: KEY },
@@ -37,10 +49,11 @@ export class Client {
     };
     const driven = await this.#child.ask<Driven | { failure: string }>(whole);
     if ('failure' in driven) throw new Error(driven.failure);
-    if (driven.refused > 0) {
-      throw new Error(`${driven.refused} of ${driven.requests} answers were not 200; the first: ${driven.refusal}`);
-    }
     return driven;
+  }
+  /** Ends the window that is under way. */
+  end(): void {
+    this.#child.process.send('end');
   }
 
   stop(): Promise<void> {

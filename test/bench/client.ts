@@ -1,9 +1,13 @@
-/** The client's process: it gets a window of load by IPC, drives it, and answers with what it saw. */
+/** The client's process: it gets a window of load by IPC, drives it, and answers with what it saw. 'end' ends the window. */
 import { drive, type Load } from './load.ts';
 
-process.on('message', (load: Load) => {
+let window = new AbortController();
+
+process.on('message', (load: Load | 'end') => {
+  if (load === 'end') return window.abort();
+  window = new AbortController();
   const before = process.cpuUsage();
-  drive(load).then(
+  drive(load, window.signal).then(
     (loaded) => {
       const { user, system } = process.cpuUsage(before);
       process.send?.({ ...loaded, clientCpu: (user + system) / 1e6 / loaded.seconds });

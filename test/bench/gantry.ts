@@ -12,7 +12,10 @@ export interface GantryOptions {
   readonly middleware?: boolean;
   /** With the plugin that rebinds channels and tells the heap, on demand. */
   readonly control?: boolean;
-  /** With everything that a server has by default, and its ping. Else only with what the measured channels need. */
+  /**
+   * With everything that a server has by default, its ping, and the admin API. Else only with what the measured channels
+   * need.
+   */
   readonly whole?: boolean;
   /** Further folders. */
   readonly services?: readonly string[];
@@ -26,6 +29,8 @@ export interface Server {
   readonly paths: readonly string[];
 }
 
+/** Of the first administrator. */
+export const PASSWORD = 'bench-password';
 export const CONTROL = path.join(here, 'plugins/control.ts');
 const MAIN = path.join(root, 'dist/core/main.js');
 
@@ -52,7 +57,8 @@ export function writeConfig(options: GantryOptions, port: number): string {
   const { name, paths, whole, control, services = [] } = options;
   const dir = path.join(workDir, `${name}-${port}`);
   mkdirSync(dir, { recursive: true });
-  const folders = [path.join(here, 'services'), ...services];
+  const own = whole === true ? ['services/health', 'services/admin'].map((one) => path.join(root, one)) : [];
+  const folders = [path.join(here, 'services'), ...own, ...services];
   const lines = [
     ...(whole === true ? [`extends: ${path.join(root, 'config/base.yaml')}`] : []),
     `name: ${name}`,
@@ -60,12 +66,12 @@ export function writeConfig(options: GantryOptions, port: number): string {
     'plugins:',
     `  http.koa: ${httpBlock(options, port)}`,
     ...(whole === true
-      ? []
+      ? [`  feature.admin: { adminPassword: ${PASSWORD} }`]
       : ['codec.json', 'transport.rest', 'guard.apikey', 'stats.memory'].map((id) => `  ${id}: {}`)),
     ...(control === true ? [`  feature.control: { use: ${CONTROL} }`] : []),
     `services: [${folders.join(', ')}]`,
     'channels:',
-    ...(whole === true ? [`  - ${PING}`] : []),
+    ...(whole === true ? [`  - ${PING_CHANNEL}`] : []),
     ...paths.map((at, i) => `  - ${JSON.stringify(channelOf(`c${i}`, at))}`),
   ];
   const file = path.join(dir, 'gantry.yaml');
@@ -73,7 +79,9 @@ export function writeConfig(options: GantryOptions, port: number): string {
   return file;
 }
 
-const PING = '{ name: ping, transport: rest, address: { method: GET, path: /gantry/ping }, service: gantry.ping }';
+/** Answers a GET of a whole server. */
+export const PING = '/gantry/ping';
+const PING_CHANNEL = `{ name: ping, transport: rest, address: { method: GET, path: ${PING} }, service: gantry.ping }`;
 
 function httpBlock({ middleware }: GantryOptions, port: number): string {
   const listed = `, middleware: [{ use: ${path.join(here, 'servers/pass-through.ts')}, path: /shop }]`;

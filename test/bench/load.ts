@@ -13,11 +13,13 @@ export interface Load {
   /** The window ends after so many seconds or so many requests, whatever comes first. */
   readonly seconds: number;
   readonly requests: number;
+  /** A connection that fails counts as a refusal, and another one is made. Else the window ends with it. */
+  readonly goOn?: boolean;
 }
 
 export interface Loaded {
   readonly requests: number;
-  /** Answers with another status than 200. */
+  /** Answers with another status than 200, and requests without one. */
   readonly refused: number;
   /** The first of those, for the message. */
   readonly refusal: string;
@@ -30,12 +32,15 @@ export interface Loaded {
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n');
+/** More connections that fail are no disturbance: the server is gone. */
+const MOST_LOST = 1000;
 
 /**
  * Keeps `connections` sockets busy with one request each: the next is sent when the answer is here. Requests are built
- * once, answers are read by their content-length and not looked into. Rejects when a socket fails.
+ * once, answers are read by their content-length and not looked into. The signal ends the window before its time. Rejects
+ * when a socket fails.
  */
-export async function drive(load: Load): Promise<Loaded> {
+export async function drive(load: Load, ended: AbortSignal): Promise<Loaded> {
   const requests = load.paths.map((path) => request(load, path));
   const latencies: number[] = [];
   let refused = 0;
@@ -44,13 +49,25 @@ export async function drive(load: Load): Promise<Loaded> {
   let sent = 0;
   const startedAt = performance.now();
   const until = startedAt + load.seconds * 1000;
-  const next = () => (sent < load.requests && performance.now() < until ? requests[sent++ % requests.length] : null);
+  const over = () => ended.aborted || sent >= load.requests || performance.now() >= until;
+  const next = () => (over() ? null : requests[sent++ % requests.length]);
   const answered = (ms: number, status: number, text: () => string) => {
     if (latencies.length === 0) body = text();
     latencies.push(ms);
     if (status !== 200 && refused++ === 0) refusal = text();
   };
-  await Promise.all(Array.from({ length: load.connections }, () => wire(load.port, next, answered)));
+  let lost = 0;
+  const keepBusy = async (): Promise<void> => {
+    while (!over()) {
+      try {
+        await wire(load.port, next, answered);
+      } catch (error) {
+        if (load.goOn !== true || ++lost > MOST_LOST) throw error;
+        if (refused++ === 0) refusal = (error as Error).message;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: load.connections }, keepBusy));
   const seconds = (performance.now() - startedAt) / 1000;
   latencies.sort((a, b) => a - b);
   return {

@@ -3,6 +3,9 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os';
 import { CLIENT_CPU, pinned, SERVER_CPU } from './child.ts';
 import { root } from './scripts.ts';
 
+/** What the figures depend on. */
+const MEASURED = ['core', 'plugins', 'services', 'config', 'test/bench', 'package-lock.json'];
+
 /** Where and when this was measured: one line per fact. */
 export function describeMachine(): string[] {
   const [cpu] = cpus();
@@ -26,7 +29,7 @@ function commit(): string {
       .toString()
       .trim();
   try {
-    const changed = git('status', '--porcelain', '--', 'core', 'plugins', 'test/bench', 'package-lock.json') !== '';
+    const changed = git('status', '--porcelain', '--', ...MEASURED) !== '';
     return `${git('rev-parse', '--short', 'HEAD')}${changed ? ' with changes that are not committed' : ''}`;
   } catch {
     return 'unknown';

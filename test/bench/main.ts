@@ -1,8 +1,10 @@
 /** `npm run bench`: measures the built product against what it is compared with. Not a test: figures are not asserted. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { admin } from './admin.ts';
 import { killAll } from './child.ts';
 import { dispatch } from './dispatch.ts';
+import { live } from './live.ts';
 import { describeMachine } from './machine.ts';
 import { memory } from './memory.ts';
 import { type Options, readOptions, USAGE } from './options.ts';
@@ -17,6 +19,8 @@ const BENCHES: Readonly<Record<string, (options: Options) => Promise<Section>>> 
   start,
   dispatch,
   rebind,
+  live,
+  admin,
   memory,
 };
 

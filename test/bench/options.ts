@@ -13,7 +13,7 @@ export interface Options {
   readonly write: boolean;
 }
 
-export const USAGE = `npm run bench -- [rest|start|dispatch|rebind|memory ...] [options]
+export const USAGE = `npm run bench -- [rest|start|dispatch|rebind|live|admin|memory ...] [options]
 
 Without a name all of them run.
   --rounds N        alternating rounds (5)
