@@ -1,0 +1,51 @@
+import type { DriverError, DriverProblem } from '../../core/api.ts';
+
+/** SQLSTATE by SQLSTATE, then by class: PostgreSQL's documentation, Appendix A, "PostgreSQL Error Codes". */
+const STATES: Readonly<Record<string, DriverProblem>> = {
+  '23505': 'duplicate', // unique_violation
+  '40001': 'busy', // serialization_failure
+  '40P01': 'busy', // deadlock_detected
+  '55P03': 'busy', // lock_not_available
+  '55006': 'busy', // object_in_use
+  '57014': 'timeout', // query_canceled, by statement_timeout
+  '25P03': 'unavailable', // idle_in_transaction_session_timeout
+  '25P04': 'timeout', // transaction_timeout
+  '25006': 'unavailable', // read_only_sql_transaction: a standby, e.g. after a failover
+  '57P01': 'unavailable', // admin_shutdown
+  '57P02': 'unavailable', // crash_shutdown
+  '57P03': 'unavailable', // cannot_connect_now: starting up, shutting down, in recovery
+  '57P05': 'unavailable', // idle_session_timeout
+};
+const CLASSES: Readonly<Record<string, DriverProblem>> = {
+  '08': 'unavailable', // connection exception
+  '53': 'unavailable', // insufficient resources: disk full, out of memory, too many connections
+};
+
+/** What Node says of a socket. */
+const SOCKET = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'EHOSTDOWN',
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+]);
+
+/** What the driver says without a code (pg/lib/client.js). */
+const GONE =
+  /^(Connection terminated|timeout expired|Client has encountered a connection error|Client was closed|Query read timeout)/;
+
+export function classify({ code, message = '' }: DriverError): DriverProblem | null {
+  if (typeof code === 'string' && code !== '') {
+    if (SOCKET.has(code)) return 'unavailable';
+    return STATES[code] ?? (code.length === 5 ? CLASSES[code.slice(0, 2)] : undefined) ?? null;
+  }
+  if (!GONE.test(message)) return null;
+  return message.startsWith('Query') ? 'timeout' : 'unavailable';
+}

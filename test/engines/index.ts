@@ -1,0 +1,60 @@
+/**
+ * Real servers for the tests. Each is started when a test first asks for it, shared by all files of the run, and gone
+ * with the process, however that ends.
+ */
+import { type Engine, type EngineKind, programsOf, type Running } from './engine.ts';
+import { mariadbKind } from './mariadb.ts';
+import { postgresKind } from './postgres.ts';
+
+export type { Engine } from './engine.ts';
+
+export const postgres = () => open(postgresKind);
+export const mariadb = () => open(mariadbKind);
+
+const opened = new Map<EngineKind, Promise<Running | null>>();
+
+/** Null where this machine does not have it, which has then been said; on CI that is an error. */
+async function open(kind: EngineKind): Promise<Engine | null> {
+  let running = opened.get(kind);
+  if (running === undefined) opened.set(kind, (running = start(kind)));
+  return (await running)?.engine ?? null;
+}
+
+async function start(kind: EngineKind): Promise<Running | null> {
+  const programs = programsOf(kind);
+  if (typeof programs !== 'string') return kind.open(programs);
+  const told = `${kind.name} is not installed (${programs}). Its package in Debian: ${kind.debian}`;
+  if (process.env['CI'] === 'true') throw new Error(told);
+  process.stderr.write(`\nSKIPPED: the tests on ${kind.name} do not run here. ${told}\n\n`);
+  return null;
+}
+
+/**
+ * In a describe block: the engine for its tests, which are pending where the machine does not have it. To be called
+ * within a test or a hook.
+ */
+export function needs(engine: () => Promise<Engine | null>): () => Engine {
+  let found: Engine | null = null;
+  before(async function () {
+    // Making its data takes seconds, and installing it a minute.
+    this.timeout(300_000);
+    found = await engine();
+    if (found === null) this.skip();
+  });
+  return () => {
+    if (found === null) throw new Error('An engine is there once the tests run');
+    return found;
+  };
+}
+
+/** Stops every engine and removes its data. */
+export async function close(): Promise<void> {
+  const running = await Promise.allSettled(opened.values());
+  opened.clear();
+  for (const one of running) {
+    if (one.status === 'fulfilled') await one.value?.warden.close();
+  }
+}
+
+// At the end of the run, so that nothing of it is left when it returns; whatever cuts it short is the warden's.
+if (typeof after === 'function') after('engines', close);

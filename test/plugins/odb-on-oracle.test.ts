@@ -1,0 +1,215 @@
+import { expect } from 'chai';
+import { Logs } from '../../core/log.ts';
+import type { Plugin } from '../../core/plugin.ts';
+import type { Odb, Write } from '../../core/ports/odb.ts';
+import oracle from '../../plugins/dialect-oracle/index.ts';
+import { odbPlugins } from '../engines/odb-plugins.ts';
+import { oracleServer } from '../engines/oracle.ts';
+import { OracleRecorder, type Statement } from '../engines/oracle-recorder.ts';
+import { violations } from '../engines/oracle-rules.ts';
+import { testOdb } from '../kit/index.ts';
+import { type OdbServer, wireOdb } from '../kit/odb-world.ts';
+
+const by = { name: 'me', cid: 'c1' };
+const config = { service: 'GANTRY', user: 'gantry', password: 'secret' };
+const record = { kind: 'k', version: 1, body: '{"n":1}', changed_at: 5, changed_by: 'me', revision: 3 };
+const change = { ...record, name: 'a', action: 'create', cid: null, was: null, became: '{}' };
+
+/** As a database with a few records might answer. */
+function answer(sql: string): Record<string, unknown>[] {
+  const from = /FROM "(\w+)"/.exec(sql)?.[1];
+  if (/^SELECT COUNT/.test(sql)) return [{ total: 3 }];
+  if (/"moment"/.test(sql)) return [{ ...record, moment: 7, name: 'a' }];
+  if (from === 'gantry_counter') return [{ id: 1, revision: 7 }];
+  if (from === 'gantry_references') return [{ kind: 'k', name: 'other', to_name: 'elsewhere' }];
+  if (from === 'gantry_changes') return [1, 2].map((revision) => ({ ...change, revision }));
+  if (from === 'gantry_records') return ['old', 'target'].map((name) => ({ ...record, name, sorted: 'x' }));
+  return [];
+}
+
+describe('odb.sequelize in the dialect of Oracle', () => {
+  const recorder = new OracleRecorder(answer);
+  let server: OdbServer & { start(): Promise<void> };
+  let odb: Odb;
+
+  before(() => {
+    const [dialect, ...rest] = odbPlugins('dialect.oracle', config);
+    const create = (given: never) => {
+      const made = oracle.create(given);
+      return { ...made, options: () => ({ ...made.options(), dialectModule: recorder.driver }) };
+    };
+    const recorded = { ...dialect, id: 'dialect.oracle', config, plugin: { ...oracle, create } as unknown as Plugin };
+    server = wireOdb([recorded, ...rest], new Logs({ level: 'silent' }), '/');
+    odb = server.odb;
+  });
+  after(() => server.stop());
+
+  /** What was asked, once it was found to be what Oracle takes. */
+  const asked = async (doing: () => Promise<unknown>): Promise<readonly Statement[]> => {
+    recorder.take();
+    await doing();
+    const statements = recorder.take();
+    for (const statement of statements) expect(violations(statement), statement.sql).to.deep.equal([]);
+    expect(statements).to.not.have.lengthOf(0);
+    return statements;
+  };
+  const only = async (doing: () => Promise<unknown>) => (await asked(doing)).map(({ sql }) => sql);
+
+  it('makes every table and index, after it has the lock, each with what compares exactly', async () => {
+    const statements = await only(() => server.start());
+    expect(odb.problem).to.equal(null);
+    const at = (pattern: RegExp) => statements.findIndex((sql) => pattern.test(sql));
+    expect(at(/LOCK TABLE gantry_lock IN EXCLUSIVE MODE/)).to.be.within(0, at(/CREATE TABLE "gantry_/) - 1);
+    const made = statements.flatMap((sql) => /CREATE (?:TABLE|INDEX) "(\w+)"/.exec(sql)?.[1] ?? []);
+    expect(made).to.include.members(['gantry_records', 'gantry_changes', 'gantry_counter', 'gantry_fields_by_value']);
+    const records = statements.find((sql) => sql.includes('CREATE TABLE "gantry_records"'));
+    expect(records).to.include('"name" VARCHAR2(200 CHAR) NOT NULL').and.include('"body" CLOB NOT NULL');
+    expect(statements.at(-1)).to.match(/^INSERT INTO "gantry_migrations"/);
+  });
+
+  it('reads', async () => {
+    await asked(() => odb.revision());
+    await asked(() => odb.find('k', 'old'));
+    await asked(() => odb.referrers('k', 'old'));
+    await asked(() => odb.load(['k', 'm', 'n']));
+    const kinds = Array.from({ length: 3000 }, (_, i) => `k${i}`);
+    await asked(() => odb.load(kinds));
+    await asked(() =>
+      odb.pick(
+        'k',
+        Array.from({ length: 3000 }, (_, i) => `n${i}`),
+      ),
+    );
+  });
+
+  it('lists in pages, however they are sorted, filtered and searched', async () => {
+    for (const sort of [undefined, 'name', 'changedAt', 'priority']) {
+      for (const descending of [false, true]) {
+        const query = { limit: 1, descending, search: 'x%_', filter: { a: 'b', c: '' }, ...(sort && { sort }) };
+        let next: string | null = null;
+        const [page] = await only(async () => {
+          ({ next } = await odb.list('k', query));
+        });
+        expect(page).to.match(/ORDER BY .* OFFSET 0 ROWS FETCH NEXT 2 ROWS ONLY$/);
+        expect(next, 'there is a next page').to.be.a('string');
+        await asked(() => odb.list('k', { ...query, after: String(next) }));
+      }
+    }
+  });
+
+  it('tells changes and history in pages', async () => {
+    const [changes] = await only(() => odb.changes(3, 10));
+    expect(changes).to.match(/ORDER BY h."revision" OFFSET 0 ROWS FETCH NEXT 10 ROWS ONLY$/);
+    const all = { kind: 'k', name: 'n', action: 'update', changedBy: 'me', cid: 'c', search: '"x"' } as const;
+    for (const ascending of [false, true]) {
+      const query = { limit: 1, ascending };
+      let next: string | null = null;
+      await asked(async () => {
+        ({ next } = await odb.history(query));
+      });
+      await asked(() => odb.history({ ...query, ...all, from: new Date(), until: new Date(), after: String(next) }));
+    }
+  });
+
+  it('writes: one, and what is left of it', async () => {
+    const content = {
+      kind: 'k',
+      body: { text: 'x'.repeat(100_000), empty: '' },
+      fields: { a: 'b', empty: '' },
+      references: [{ kind: 'k', name: 'target' }],
+      claims: ['c', ''],
+      after: {},
+    };
+    const statements = await only(() => odb.write([{ action: 'create', name: 'new', ...content }], by));
+    const tables = statements.flatMap((sql) => /^INSERT INTO "(\w+)"/.exec(sql)?.[1] ?? []);
+    expect(tables).to.include.members(['gantry_records', 'gantry_fields', 'gantry_references', 'gantry_changes']);
+    await asked(() => odb.write([{ action: 'update', name: 'old', version: 1, ...content, before: {} }], by));
+  });
+
+  it('writes: many rows with one statement, each bound by itself', async () => {
+    const writes = Array.from(
+      { length: 3000 },
+      (_, i): Write => ({
+        action: 'create',
+        kind: 'k',
+        name: `n${i}`,
+        body: { i },
+        fields: { a: `${i}` },
+        claims: [`c${i}`],
+        references: [{ kind: 'k', name: `n${(i + 1) % 3000}` }],
+      }),
+    );
+    const statements = await asked(() => odb.write(writes, by));
+    const inserts = statements.filter(({ sql }) => sql.startsWith('INSERT'));
+    expect(inserts.map(({ binds }) => binds.length)).to.deep.equal([3000, 3000, 3000, 3000, 3000]);
+    expect(inserts[0]?.binds[2999]?.slice(0, 2)).to.deep.equal(['k', 'n2999']);
+  });
+
+  it('writes: a removal, and looks for who refers to it', async () => {
+    // Somebody does, as the answers go: that refuses it, after everything was asked.
+    const error: unknown = await odb.write([{ action: 'remove', kind: 'k', name: 'old' }], by).catch((e: unknown) => e);
+    expect(error).to.include({ code: 'RECORD_IN_USE' });
+    for (const statement of recorder.take()) expect(violations(statement), statement.sql).to.deep.equal([]);
+  });
+});
+
+describe('the rules of Oracle that statements are held to', () => {
+  const of = (sql: string, ...binds: unknown[]) => violations({ sql, binds: [binds] });
+
+  const refused: readonly [string, string, ...unknown[]][] = [
+    ['ILIKE', 'SELECT "a" FROM "t" WHERE "a" ILIKE :0', 'x'],
+    ['LIMIT', 'SELECT "a" FROM "t" LIMIT 5'],
+    ['TRUE', 'SELECT "a" FROM "t" WHERE "a" = TRUE'],
+    ['RETURNING', 'DELETE FROM "t" RETURNING "a"'],
+    ['a reserved word', 'SELECT level_ FROM "t" WHERE size = 1'],
+    ['an empty literal', `SELECT COALESCE("a", '') FROM "t"`],
+    ['an empty value', 'SELECT "a" FROM "t" WHERE "a" = :0', ''],
+    ['a boolean', 'SELECT "a" FROM "t" WHERE "a" = :0', true],
+    ['a value that is missing', 'SELECT "a" FROM "t" WHERE "a" = :0', undefined],
+    ['too few values', 'SELECT "a" FROM "t" WHERE "a" = :0 OR "a" = :1', 1],
+    ['a semicolon', 'SELECT "a" FROM "t";'],
+    ['no FROM', 'SELECT 1'],
+    ['no FROM within', 'SELECT "a" FROM "t" WHERE EXISTS (SELECT 1)'],
+    ['several rows', 'INSERT INTO "t" ("a") VALUES (:0), (:1)', 1, 2],
+    ['AS before a table', 'SELECT x."a" FROM "t" AS x'],
+    ['a page that is locked', 'SELECT "a" FROM "t" ORDER BY "a" FETCH NEXT 1 ROWS ONLY FOR UPDATE'],
+    ['a page without an order', 'SELECT "a" FROM "t" OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY'],
+    ['a long name', `SELECT "${'a'.repeat(31)}" FROM "t"`],
+    ['a long list', `SELECT "a" FROM "t" WHERE "a" IN (${Array(1001).fill('1').join(', ')})`],
+    ['a CLOB that is compared', 'SELECT "a" FROM "t" WHERE r."body" = :0', 'x'],
+    ['a CLOB that is compared from the left', 'SELECT "a" FROM "t" WHERE :0 = "claim"', 'x'],
+    ['a CLOB in a list', 'SELECT "a" FROM "t" WHERE "was" IN (:0)', 'x'],
+    ['a CLOB that is sorted', 'SELECT "a" FROM "t" ORDER BY "a", "body"'],
+    ['a CLOB that is distinct', 'SELECT DISTINCT "body" FROM "t"'],
+    ['a CLOB in an index', 'CREATE INDEX "i" ON "t" ("a", "body")'],
+    ['a CLOB in a key', `BEGIN EXECUTE IMMEDIATE 'CREATE TABLE "t" ("body" CLOB, PRIMARY KEY ("body"))'; END;`],
+    ['a long text', 'INSERT INTO "t" ("name", "body") VALUES (:0, :1)', 'ä'.repeat(2001), 'x'],
+    ['a word in a block', `BEGIN EXECUTE IMMEDIATE 'CREATE TABLE "t" ("a" TEXT)'; END;`],
+  ];
+  for (const [what, sql, ...binds] of refused) {
+    it(`refuse ${what}`, () => expect(of(sql, ...binds)).to.have.lengthOf.at.least(1));
+  }
+
+  const taken: readonly [string, ...unknown[]][] = [
+    [
+      'SELECT r."a", r."body" AS "b" FROM "t" r WHERE r."a" IN (:0, :1) ORDER BY r."a" OFFSET 0 ROWS FETCH NEXT 5 ROWS ONLY',
+      1,
+      2,
+    ],
+    ['UPDATE "t" SET "body" = :0, "a" = :1 WHERE "b" = :2', 'x', 1, 2],
+    ['INSERT INTO "t" ("name", "body") VALUES (:0, :1)', 'x', 'y'.repeat(9000)],
+    ['SELECT "a" FROM "t" WHERE LENGTH(REPLACE("body", :0, :1)) > LENGTH("body")', 'x', 'x.'],
+    [`SELECT "a" FROM "t" WHERE "a" = 'limit true ilike'`],
+  ];
+  for (const [sql, ...binds] of taken)
+    it(`take ${sql.slice(0, 60)}`, () => expect(of(sql, ...binds)).to.deep.equal([]));
+});
+
+describe('odb.sequelize on Oracle', () => {
+  const server = oracleServer();
+
+  testOdb({
+    name: 'Oracle',
+    database: async () => ({ plugins: odbPlugins('dialect.oracle', await server.config()), drop: () => server.drop() }),
+  });
+});

@@ -1,0 +1,26 @@
+import { needs, postgres } from '../engines/index.ts';
+import { testOutage } from '../engines/odb-outage.ts';
+import { odbPlugins } from '../engines/odb-plugins.ts';
+import { testRace } from '../engines/odb-race.ts';
+import { testOdb } from '../kit/index.ts';
+
+describe('odb.sequelize on PostgreSQL', () => {
+  const dialect = 'dialect.postgres';
+  const engine = needs(postgres);
+  const config = async () => {
+    const { host, port, user, password } = engine();
+    return { host, port, user, password, database: await engine().database() };
+  };
+
+  testOdb({
+    name: 'PostgreSQL',
+    database: async () => ({ plugins: odbPlugins(dialect, await config()), drop: async () => {} }),
+  });
+  testRace(dialect, config);
+  testOutage({
+    dialect,
+    engine,
+    config,
+    countSql: "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE usename = 'gantry'",
+  });
+});
