@@ -81,5 +81,5 @@ export type {
 export { backoffMs, pause } from './retry.ts';
 export { Secret, SecretText } from './secret.ts';
 export type { ServerInfo } from './server.ts';
-export { Bytes, defineService, type Handler, type Service, Stream } from './service.ts';
+export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';
 export type { Session, Sessions } from './sessions.ts';

@@ -95,8 +95,8 @@ export class Drafts {
   /** What is wrong with a definition whose secrets are in the clear, with JSON pointers into it. */
   check(kind: string, definition: Definition, batch: Batch = ALONE): Problem[] {
     const filled = copy(definition) as Definition;
-    const wrong = [...this.#schema(kind)(filled, '')];
-    if (wrong.length > 0) return wrong.map(pointed);
+    const wrong = this.#schema(kind)(filled, '', (pointer) => pointer);
+    if (wrong.length > 0) return [...wrong];
     return [...named(definition.name), ...this.#beyond(kind, filled, batch)].map(pointed);
   }
 
@@ -342,7 +342,7 @@ function named(name: string): Problem[] {
   return [{ path: '.name', message: 'has a control character', got: JSON.stringify(name), hint: 'Take it out.' }];
 }
 
-/** `.options.url`, or `security.users.0` of a guard, becomes a JSON pointer (RFC 6901). */
+/** `.options.url`, or `users.0.password` of a guard, as a JSON pointer (RFC 6901). */
 function pointed(problem: Problem): Problem {
   const { path } = problem;
   if (path === '' || path.startsWith('/')) return problem;

@@ -312,6 +312,7 @@ export class Kernel {
           log: this.log.child({ service: name }),
           connections,
           errors: raise(service.errors),
+          plugins: { transports, guards },
           records: this.#operations?.records ?? null,
           server,
           services,

@@ -145,7 +145,9 @@ export class RecordKeeper implements Records {
       ...drafts.filter(({ unchanged }) => !unchanged).map(({ write }) => write),
     ];
     await this.#keepAnAdministrator(writes, async () => {
-      if (!dryRun && writes.length > 0) await this.#written(await odb.write(writes, by));
+      if (writes.length === 0) return;
+      if (dryRun) await odb.rehearse(writes, by);
+      else await this.#written(await odb.write(writes, by));
     });
     return [
       ...removed.map(({ kind, name }): Applied => ({ kind, name, action: 'remove' })),

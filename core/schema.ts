@@ -33,9 +33,13 @@ const none: readonly Problem[] = Object.freeze([]);
 
 /**
  * For what operators write: lists every problem, with dotted paths below `at`. Fills in defaults. A key that the schema
- * does not name is a problem, unless the schema itself says more about further keys.
+ * does not name is a problem, unless the schema itself says more about further keys. `locate` makes something else of
+ * the JSON pointer (RFC 6901) to a place.
  */
-export function compileConfig(schema: TSchema, of = 'a plugin'): (value: unknown, at: string) => readonly Problem[] {
+export function compileConfig(
+  schema: TSchema,
+  of = 'a plugin',
+): (value: unknown, at: string, locate?: (pointer: string) => string) => readonly Problem[] {
   let validate: ValidateFunction;
   try {
     validate = compile(closed(schema, isPart) as TSchema, forConfig);
@@ -44,7 +48,8 @@ export function compileConfig(schema: TSchema, of = 'a plugin'): (value: unknown
       cause,
     });
   }
-  return (value, at) => (validate(value) ? none : problems(validate, (pointer) => at + dotted(pointer)));
+  return (value, at, locate = (pointer) => at + dotted(pointer)) =>
+    validate(value) ? none : problems(validate, locate);
 }
 
 /** For input of a call: lists the first problem, with a JSON pointer (RFC 6901). Fills in defaults. */

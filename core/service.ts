@@ -4,8 +4,9 @@ import { Type } from 'typebox';
 import type { Call } from './call.ts';
 import { type ErrorKind, type ErrorOptions, GantryError } from './errors.ts';
 import type { Logger } from './log.ts';
+import type { Guard } from './ports/guard.ts';
 import type { Stats } from './ports/stats.ts';
-import type { Outlets } from './ports/transport.ts';
+import type { Outlets, Transport } from './ports/transport.ts';
 import type { Records } from './record.ts';
 import type { ServerInfo } from './server.ts';
 import type { Sessions } from './sessions.ts';
@@ -30,6 +31,12 @@ export interface ServiceNames {
   find(name: string): Service | null;
 }
 
+/** The plugins whose parts of a definition have schemas of their own, by name. */
+export interface LoadedPlugins {
+  readonly transports: ReadonlyMap<string, Pick<Transport, 'address' | 'settings' | 'options'>>;
+  readonly guards: ReadonlyMap<string, Pick<Guard, 'definition'>>;
+}
+
 /** What `create` is given. */
 export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly log: Logger;
@@ -37,6 +44,8 @@ export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly connections: Outlets;
   /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
   readonly errors: Raise<E>;
+  /** What is loaded, with the schemas of what it takes. */
+  readonly plugins: LoadedPlugins;
   /** What changes while running; null where no ODB plugin is loaded. */
   readonly records: Records | null;
   readonly server: ServerInfo;

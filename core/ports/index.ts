@@ -41,7 +41,7 @@ export const PORTS: { readonly [P in Port]: PortRules } = {
     many: false,
     token: 'odb',
     stage: 0,
-    methods: ['revision', 'load', 'find', 'pick', 'list', 'referrers', 'changes', 'history', 'write'],
+    methods: ['revision', 'load', 'find', 'pick', 'list', 'referrers', 'changes', 'history', 'write', 'rehearse'],
   },
   bus: { many: false, token: 'bus', stage: 0, methods: ['publish', 'subscribe'] },
   password: { many: false, token: 'passwords', stage: 0, methods: ['hash', 'verify'] },

@@ -30,6 +30,8 @@ export interface Odb {
    * the message tells by what) or RECORD_DANGLING (a reference leads nowhere), the last two as the whole batch left it.
    */
   write(writes: readonly Write[], by: Author): Promise<readonly Written[]>;
+  /** Rejects as write() would, and changes nothing. */
+  rehearse(writes: readonly Write[], by: Author): Promise<void>;
 }
 
 /** A record as it is kept. */

@@ -68,9 +68,9 @@ export class Database {
     }, true);
   }
 
-  /** All of it, or nothing. */
-  write<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    return this.#operate((sequelize, signal) => this.#transact(sequelize, signal, work), false);
+  /** All of it, or nothing; what is only rehearsed is undone at its end. */
+  write<T>(work: (session: Session) => Promise<T>, rehearsed = false): Promise<T> {
+    return this.#operate((sequelize, signal) => this.#transact(sequelize, signal, work, rehearsed), rehearsed);
   }
 
   /**
@@ -179,13 +179,18 @@ export class Database {
     return this.#failures.unavailable(message, hint, thrown);
   }
 
-  async #transact<T>(sequelize: Sequelize, signal: AbortSignal, work: (session: Session) => Promise<T>): Promise<T> {
+  async #transact<T>(
+    sequelize: Sequelize,
+    signal: AbortSignal,
+    work: (session: Session) => Promise<T>,
+    rehearsed = false,
+  ): Promise<T> {
     const leave = this.#dialect.oneWriter === true ? await this.#turns.enter(signal) : () => {};
     try {
       const session = await Session.writing(sequelize, signal);
       try {
         const result = await work(session);
-        await session.commit();
+        if (!rehearsed) await session.commit();
         return result;
       } finally {
         await session.end();

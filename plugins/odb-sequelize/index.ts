@@ -60,6 +60,7 @@ export default definePlugin({
         }),
       history: (query) => database.read((session) => history(session, query)),
       write: (writes, by) => write(database, writes, by),
+      rehearse: async (writes, by) => void (await write(database, writes, by, true)),
       start: () => database.start(),
       stop: () => database.stop(),
     };

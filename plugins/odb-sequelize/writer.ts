@@ -9,8 +9,13 @@ import { folded } from './rows.ts';
 import type { Session } from './session.ts';
 import { listed, raw, type Sql, sql, type Value } from './sql.ts';
 
-/** Makes changes, all or nothing. Rejects with what core/ports/odb.ts tells. */
-export async function write(database: Database, writes: readonly Write[], by: Author): Promise<readonly Written[]> {
+/** Makes changes, all or nothing, or only rehearses them. Rejects with what core/ports/odb.ts tells. */
+export async function write(
+  database: Database,
+  writes: readonly Write[],
+  by: Author,
+  rehearsed = false,
+): Promise<readonly Written[]> {
   checkWrites(writes, by);
   if (writes.length === 0) return [];
   const texts = writes.map(textsOf);
@@ -33,7 +38,7 @@ export async function write(database: Database, writes: readonly Write[], by: Au
       revision: first + i,
       changedAt: new Date(now),
     }));
-  });
+  }, rehearsed);
 }
 
 /** The JSON of one change, made before anything is locked. */

@@ -4,6 +4,7 @@ import {
   defineService,
   type Histogram,
   type Outlet,
+  type RecordsStatus,
   type ServerInfo,
   type ServiceStats,
   Type,
@@ -24,7 +25,7 @@ export default defineService({
   input: Type.Unknown(),
   // Bytes: a string would be encoded with the channel's codec.
   output: Bytes,
-  create({ stats, server, connections }) {
+  create({ stats, server, connections, records }) {
     const lag = eventLoopLag();
     return (_input, call) => {
       call.reply.contentType = CONTENT_TYPE;
@@ -33,12 +34,38 @@ export default defineService({
         ...aboutProcess(),
         ...lag(),
         ...aboutConnections(connections.list()),
+        ...(records === null ? [] : aboutRecords(records.status())),
         ...(stats === null ? [] : aboutServices(stats.snapshot())),
       ];
       return Buffer.from(families.join(''), 'utf8');
     };
   },
 });
+
+/** An alert belongs on the first two: the server serves on with what it has, which may be old. */
+function aboutRecords({ problem, refused, revision, counts }: RecordsStatus): string[] {
+  return [
+    single(
+      'gantry_database_up',
+      'gauge',
+      'Whether the database answered when it was last asked',
+      problem === null ? 1 : 0,
+    ),
+    single(
+      'gantry_records_refused',
+      'gauge',
+      'Records that could not be put into effect on this server',
+      refused.length,
+    ),
+    single('gantry_records_revision', 'gauge', 'The change that this server runs with', revision),
+    family(
+      'gantry_records',
+      'gauge',
+      'Records, by kind',
+      Object.entries(counts).map(([kind, count]) => `gantry_records{${label('kind', kind)}} ${count}\n`),
+    ),
+  ];
+}
 
 type Kind = 'counter' | 'gauge' | 'histogram';
 

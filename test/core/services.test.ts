@@ -182,11 +182,20 @@ describe('services', () => {
       });
       const { call, kernel } = await open([service], { data: '/srv/data', name: 'shop1' });
       expect(given).to.have.all.keys(
-        ...['log', 'connections', 'errors', 'records', 'server', 'services', 'sessions', 'stats'],
+        ...['log', 'connections', 'errors', 'plugins', 'records', 'server', 'services', 'sessions', 'stats'],
       );
       expect((await call('a')).value).to.deep.equal(['ready', '/srv/data', 'shop1']);
       await kernel.stop();
     });
+  });
+
+  it('a handler that fails at once when its time is over does not hide that it was late', async () => {
+    const slow = any('slow', () => new Promise(() => {}), {
+      create: () => (_input, call) => new Promise((_, reject) => call.onAbort(() => reject(new Error('gave up')))),
+    });
+    const { call, kernel } = await open([slow], { timeoutMs: 30 });
+    expect((await call('slow')).error?.code).to.equal('CALL_TIMEOUT');
+    await kernel.stop();
   });
 
   describe('answering', () => {

@@ -331,6 +331,24 @@ function testReferences(world: OdbWorld): void {
       expect(await world.other.referrers(a, 'target')).to.deep.equal(all.slice(0, 1));
     });
 
+    it('rehearse() refuses what write() would refuse, and changes nothing, also of what it would take', async () => {
+      const kind = world.kind();
+      await world.odb.write([create(kind, 'one', { claims: [`${kind} claim`] })], by);
+      const before = await world.odb.revision();
+      await refusal('RECORD_TAKEN', world.odb.rehearse([create(kind, 'two', { claims: [`${kind} claim`] })], by));
+      await refusal('RECORD_STALE', world.odb.rehearse([update(kind, 'one', 7)], by));
+      await refusal(
+        'RECORD_DANGLING',
+        world.odb.rehearse([create(kind, 'two', { references: [{ kind, name: 'x' }] })], by),
+      );
+      await world.odb.rehearse([update(kind, 'one', 1), create(kind, 'two', { claims: [`${kind} other`] })], by);
+      expect(await world.odb.revision()).to.equal(before);
+      expect([(await world.odb.find(kind, 'one'))?.version, await world.odb.find(kind, 'two')]).to.deep.equal([
+        1,
+        null,
+      ]);
+      await world.other.write([create(kind, 'three', { claims: [`${kind} other`] })], by);
+    });
     it('refuses a reference that leads nowhere: RECORD_DANGLING', async () => {
       const kind = world.kind();
       const references = [{ kind, name: 'absent' }];

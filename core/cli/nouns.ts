@@ -1,0 +1,33 @@
+import { audit } from './audit.ts';
+import type { Noun } from './command.ts';
+import { CONFIGURATION } from './configuration.ts';
+import { connectionVerbs } from './connection.ts';
+import { NEW_PASSWORD, recordNoun, setPassword, switches } from './record-nouns.ts';
+import { health, info } from './server.ts';
+import { service } from './service.ts';
+import { session } from './session.ts';
+
+/** Every command of the client: usage, help and docs are made from this table. */
+export const NOUNS: readonly Noun[] = [
+  service,
+  recordNoun('channel', ...switches('channel')),
+  recordNoun('connection', ...switches('connection'), ...connectionVerbs),
+  recordNoun('security'),
+  recordNoun('user', {
+    name: 'password',
+    does: 'gives one a new password, which ends the sessions of that user',
+    words: 'NAME',
+    options: [NEW_PASSWORD],
+    run: setPassword,
+  }),
+  recordNoun('job', ...switches('job')),
+  recordNoun('setting'),
+  recordNoun('dictionary'),
+  recordNoun('version', ...switches('version')),
+  recordNoun('server'),
+  session,
+  audit,
+  info,
+  health,
+  ...CONFIGURATION,
+];

@@ -1,0 +1,158 @@
+/** The admin API: binds each service that says so to an address of its own, and makes the first administrator. */
+import { randomBytes } from 'node:crypto';
+import {
+  type ChannelDefinition,
+  definePlugin,
+  GantryError,
+  ROLES,
+  type Role,
+  SecretText,
+  type Service,
+  Type,
+  toGantryError,
+} from '../../core/api.ts';
+
+/** `attributes.admin` of a service: the least role that may call it, or 'public' for everybody. */
+interface Exposure {
+  readonly role: Role | 'public';
+  /** Default: POST. */
+  readonly method?: string;
+  /** Below the path of the API. Default: the service's name. */
+  readonly path?: string;
+}
+
+const FIRST = 'admin';
+const GUARD = 'users';
+
+export default definePlugin({
+  id: 'feature.admin',
+  api: 1,
+  config: Type.Object(
+    {
+      path: Type.String({ default: '/gantry/admin', pattern: '^/', description: 'Where the admin API is' }),
+      transport: Type.String({ default: 'rest', description: 'What carries it' }),
+      maxBodyBytes: Type.Integer({
+        default: 67_108_864,
+        minimum: 1,
+        description: 'Of a request; a whole configuration',
+      }),
+      adminPassword: Type.Optional(
+        SecretText({
+          minLength: 0,
+          description: `Of the user '${FIRST}', who is made where there is no user yet. Empty: a random one, printed once`,
+        }),
+      ),
+    },
+    { additionalProperties: false },
+  ),
+  needs: ['channels', 'records', 'server', 'guards'],
+  wants: ['http'],
+  create({ id, config, hooks, log, channels, records, server, guards, http }) {
+    /** A service that is deployed anew may be for other people than before, or for none. */
+    hooks.serviceDeployed.tap(id, (service) => {
+      const { name = '' } = service;
+      const own = channelName(name);
+      try {
+        const exposure = exposureOf(service);
+        if (exposure !== null) channels.rebind(channel(name, exposure, config));
+        else if (channels.has(own)) channels.unbind(own);
+      } catch (error) {
+        if (channels.has(own)) channels.unbind(own);
+        throw error;
+      }
+    });
+
+    hooks.ready.tapPromise(id, async () => {
+      // With what is on disk alone nothing can be changed, and somebody was there before.
+      if (records.status().source !== 'database') return;
+      await firstAdministrator();
+      await announce();
+    });
+
+    async function firstAdministrator(): Promise<void> {
+      if ((records.status().counts['user'] ?? 0) > 0) return;
+      const configured = config.adminPassword?.reveal() ?? '';
+      const password = configured === '' ? randomBytes(15).toString('base64url') : configured;
+      try {
+        await records.create('user', { name: FIRST, role: 'administrator', password }, { name: server.name });
+      } catch (thrown) {
+        const error = toGantryError(thrown);
+        // Another server that starts at the same time made it, and tells its password.
+        if (error.code === 'RECORD_DUPLICATE') return;
+        const [problem] = error.problems ?? [];
+        if (error.code !== 'RECORD_INVALID') throw error;
+        throw new GantryError(
+          'CONFIG_INVALID',
+          `The first administrator cannot be made: ${problem?.message ?? error.message}`,
+          {
+            cause: thrown,
+            hint: 'Set GANTRY_ADMIN_PASSWORD to another text, or leave it empty.',
+          },
+        );
+      }
+      log.info({ user: FIRST }, 'the first administrator was made');
+      const told =
+        configured === '' ? `its password, shown only now, is  ${password}` : 'its password is the configured one';
+      process.stdout.write(`\nThe first administrator is '${FIRST}'; ${told}\n`);
+    }
+
+    /** Who reads the records sees which servers work with them. */
+    async function announce(): Promise<void> {
+      const { name, version, startedAt } = server;
+      const about = { urls: [...(http?.urls() ?? [])], version, startedAt: startedAt.toISOString() };
+      const by = { name };
+      try {
+        const known = await records.get('server', name).catch(() => null);
+        if (known === null) await records.create('server', { name, ...about }, by);
+        else await records.update('server', name, known.version, about, by);
+      } catch (error) {
+        log.warn({ error }, 'this server could not be put on record');
+      }
+    }
+
+    return {
+      async start() {
+        if (guards.has(GUARD)) return;
+        throw new GantryError('CONFIG_INVALID', `The admin API needs guard.${GUARD}, which knows its users`, {
+          hint: `Add guard.${GUARD} to "plugins" in the config.`,
+        });
+      },
+    };
+  },
+});
+
+function exposureOf({ name, attributes }: Service): Exposure | null {
+  const admin = attributes?.['admin'] as Partial<Exposure> | undefined;
+  if (admin === undefined) return null;
+  const { role = '', method, path } = admin;
+  if (role === 'public' || ROLES.includes(role as Role)) {
+    return { role: role as Role, ...(method === undefined ? {} : { method }), ...(path === undefined ? {} : { path }) };
+  }
+  throw new GantryError('SERVICE_INVALID', `The service '${name}' has no valid attributes.admin.role: '${role}'`, {
+    hint: `It is one of public, ${ROLES.join(', ')}.`,
+  });
+}
+
+function channelName(service: string): string {
+  return `gantry.admin/${service}`;
+}
+
+interface Place {
+  readonly path: string;
+  readonly transport: string;
+  readonly maxBodyBytes: number;
+}
+
+function channel(service: string, exposure: Exposure, { path, transport, maxBodyBytes }: Place): ChannelDefinition {
+  const { role, method = 'POST', path: own = service } = exposure;
+  return {
+    name: channelName(service),
+    transport,
+    address: { method, path: `${path}/${own}` },
+    service,
+    format: 'json',
+    formats: ['json'],
+    settings: { maxBodyBytes },
+    ...(role === 'public' ? {} : { security: { guard: GUARD, role } }),
+  };
+}
