@@ -25,7 +25,7 @@ const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   esbuild: ['core/modules.ts'],
   pino: ['core/log.ts'],
   tapable: ['core/hooks.ts'],
-  yaml: ['core/config.ts'],
+  yaml: ['core/config.ts', 'core/cli/yaml.ts'],
 };
 
 /** Strings become `"<number>"`, comments and texts nothing: what is left is code. */

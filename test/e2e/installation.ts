@@ -44,6 +44,13 @@ export async function installation(store: Store = SQLITE, { name = 'one', graceM
     services: ['./services'],
     channels: [
       { name: 'ping', transport: 'rest', address: { method: 'GET', path: '/gantry/ping' }, service: 'gantry.ping' },
+      {
+        name: 'metrics',
+        transport: 'rest',
+        address: { method: 'GET', path: '/gantry/metrics' },
+        service: 'gantry.metrics',
+        format: 'text',
+      },
       { name: 'fixed', transport: 'rest', address: { method: 'POST', path: '/fixed' }, service: 'echo' },
     ],
   };

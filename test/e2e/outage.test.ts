@@ -58,6 +58,9 @@ for (const { name, engine } of ENGINES) {
         ]);
         const health = (await server.ask('server.health')).body;
         expect(health['healthy']).to.equal(false);
+        const up = async () =>
+          /^gantry_database_up (.*)$/m.exec(await (await fetch(`${server.url}/gantry/metrics`)).text())?.[1];
+        expect(await up()).to.equal('0');
         expect(calls.answered, 'answered meanwhile').to.be.greaterThan(before);
         if (away === 'stopped') await database().start();
         else database().thaw();
@@ -68,6 +71,7 @@ for (const { name, engine } of ENGINES) {
           return created === 200 || created === 409;
         });
         await until('the server knows', async () => (await server.ask('server.health')).body['healthy'] === true);
+        expect(await up()).to.equal('1');
         const { answered, failed } = await calls.stop();
         expect(failed).to.deep.equal([]);
         process.stderr.write(`      ${name} ${away} for ${AWAY_MS} ms under load: ${answered} answered, 0 failed\n`);

@@ -23,12 +23,17 @@ export interface Running {
   kill(signal?: NodeJS.Signals): Promise<number | string>;
 }
 
-/** Starts the built program with its own arguments and environment. */
+/** Where a process keeps its data that is told of no other place: gone with this one. */
+const scratch = mkdtempSync(path.join(tmpdir(), 'gantry-data-'));
+process.once('exit', () => rmSync(scratch, { recursive: true, force: true }));
+let started = 0;
+
+/** Starts the built program with its own arguments and environment, and a new data folder unless one is named. */
 export function gantry(args: readonly string[], env: Record<string, string> = {}, cwd = home): Running {
   return follow(
     spawn(process.execPath, [main, ...args], {
       cwd,
-      env: { ...process.env, ...env },
+      env: { ...process.env, GANTRY_DATA: path.join(scratch, String(++started)), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   );
