@@ -118,7 +118,15 @@ describe('the guides', () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   it('have samples that are whole files', () => {
-    for (const file of ['README.md', 'docs/services.md', 'docs/plugins.md', 'docs/rest.md']) {
+    for (const file of [
+      'README.md',
+      'docs/services.md',
+      'docs/plugins.md',
+      'docs/rest.md',
+      'docs/guards.md',
+      'docs/dialects.md',
+      'docs/admin.md',
+    ]) {
       expect(shown.get(file), file).to.not.be.empty;
     }
   });
@@ -154,7 +162,8 @@ describe('docs/configuration.md', () => {
         expect(chapter, id).to.contain(`| \`${key}\` | `);
       }
     }
-    expect(text).to.match(/\| `users\[\]\.password` \| secret text.* \| required \|/);
+    expect(text).to.match(/\| `users\[\]\.password` \| secret text \|/);
+    expect(text).to.match(/\| `users\[\]\.username` \| text.* \| required \|/);
     expect(text).to.match(/\| `tls\.key` \| secret text \| +\|/);
   });
 });
