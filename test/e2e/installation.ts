@@ -32,6 +32,8 @@ export async function installation(store: Store = SQLITE, { name = 'one', graceM
     [store.plugin]: store.block,
     // Every hash of every test: as cheap as it may be.
     'password.argon2': { memoryKiB: 1024, iterations: 1 },
+    // A database that stands still is waited for so long.
+    'odb.sequelize': { timeoutMs: 3000 },
     'http.koa': { port },
   };
   // JSON is YAML.

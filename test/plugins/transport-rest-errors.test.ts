@@ -30,22 +30,22 @@ class Hostile extends Error {
     throw new Error('no message for you');
   }
 }
-const circular: Record<string, unknown> = { secret: 'secret' };
+const circular: Record<string, unknown> = { hidden: 'hidden-word' };
 circular['self'] = circular;
 
 const odd: Readonly<Record<string, () => unknown>> = {
-  string: () => 'a secret',
+  string: () => 'a hidden-word',
   null: () => null,
   undefined: () => undefined,
   number: () => 42,
-  symbol: () => Symbol('secret'),
-  function: () => () => 'secret',
-  frozen: () => Object.freeze({ message: 'secret' }),
-  'frozen error': () => Object.freeze(new Error('secret')),
+  symbol: () => Symbol('hidden-word'),
+  function: () => () => 'hidden-word',
+  frozen: () => Object.freeze({ message: 'hidden-word' }),
+  'frozen error': () => Object.freeze(new Error('hidden-word')),
   circular: () => circular,
   'getter that throws': () => new Hostile(),
   'code that throws': () =>
-    Object.defineProperty(new Error('secret'), 'code', {
+    Object.defineProperty(new Error('hidden-word'), 'code', {
       get() {
         throw new Error('no code for you');
       },
@@ -59,9 +59,10 @@ const odd: Readonly<Record<string, () => unknown>> = {
         },
       },
     ),
-  'error of another library': () => Object.assign(new Error('secret'), { status: 404, expose: true, statusCode: 404 }),
+  'error of another library': () =>
+    Object.assign(new Error('hidden-word'), { status: 404, expose: true, statusCode: 404 }),
   'endless cause': () => {
-    const error = new Error('secret');
+    const error = new Error('hidden-word');
     error.cause = error;
     return error;
   },
@@ -74,7 +75,10 @@ const services = [
     ...any,
     create: () => (input) => {
       const { code, kind } = input as { code: string; kind?: ErrorKind };
-      const told = { hint: 'a secret hint', cause: new Error('a secret cause', { cause: 'a secret below' }) };
+      const told = {
+        hint: 'a hidden-word hint',
+        cause: new Error('a hidden-word cause', { cause: 'a hidden-word below' }),
+      };
       throw kind === undefined
         ? new GantryError(code as 'CONFLICT', `It is ${code}`, told)
         : new GantryError(code, `It is ${code}`, { ...told, kind });
@@ -100,7 +104,7 @@ const services = [
         throw errors.OUT_OF_STOCK('Nothing is left of it', {
           problems: [{ path: '/items/0', message: 'is sold out', got: '7' }],
           retryAfterMs: 1500,
-          hint: 'a secret hint',
+          hint: 'a hidden-word hint',
         });
       },
   }),
@@ -108,7 +112,7 @@ const services = [
     name: 'output',
     input: Type.Any(),
     output: Type.Object({ n: Type.Integer() }),
-    create: () => () => ({ n: 'a secret' }) as unknown as { n: number },
+    create: () => () => ({ n: 'a hidden-word' }) as unknown as { n: number },
   }),
   defineService({
     name: 'unwritable',
@@ -159,7 +163,7 @@ describe('transport.rest: errors', () => {
       expect(json).to.include({ status, code, detail: `It is ${code}`, cid: headers['x-correlation-id'] });
       expect(json['type']).to.equal(`urn:gantry:problem:${code.toLowerCase().replaceAll('_', '-')}`);
       expect(json['title']).to.be.a('string').and.not.equal('');
-      expect(text + JSON.stringify(headers)).not.to.contain('secret');
+      expect(text + JSON.stringify(headers)).not.to.contain('hidden-word');
     });
   }
   for (const [kind, status] of Object.entries(STATUS)) {
@@ -178,7 +182,7 @@ describe('transport.rest: errors', () => {
       detail: 'Nothing is left of it',
       errors: [{ path: '/items/0', message: 'is sold out', got: '7' }],
     });
-    expect(text).not.to.contain('secret');
+    expect(text).not.to.contain('hidden-word');
   });
   it('have the headers that the channel adds to every reply', async () => {
     const { status, headers } = await postJson(`${served.url}/fixed`, { code: 'CONFLICT' });
@@ -199,7 +203,7 @@ describe('transport.rest: errors', () => {
       const { status, json, text } = await postJson(`${served.url}/${at}`, body);
       expect(status).to.equal(500);
       expect(json).to.include({ code: 'OUTPUT_INVALID' });
-      expect(text).not.to.contain('secret');
+      expect(text).not.to.contain('hidden-word');
     }
   });
   for (const what of Object.keys(odd)) {
@@ -209,7 +213,7 @@ describe('transport.rest: errors', () => {
         const { status, json, text } = await postJson(`${served.url}/odd`, { what, later });
         expect(status).to.equal(500);
         expect(json).to.include({ code: 'SERVICE_FAILED', status: 500, title: 'Internal Server Error' });
-        expect(text).not.to.contain('secret').and.not.to.contain('for you');
+        expect(text).not.to.contain('hidden-word').and.not.to.contain('for you');
         expect(served.inHand(), 'calls in hand').to.equal(before);
       });
     }
