@@ -51,7 +51,12 @@ type Validate = ReturnType<typeof compileConfig>;
 interface Bound {
   readonly channel: Channel;
   readonly transport: Transport;
+  readonly owner: string;
 }
+
+/** The owner of channels that are records; the others are this process's own. */
+export const RECORDS = 'records';
+const OWN = '';
 
 /** Binds services to addresses. Everything that can be looked up or compiled is, before the first call. */
 export class Channels {
@@ -132,11 +137,9 @@ export class Channels {
   }
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
-  bind(definition: ChannelDefinition): Channel {
-    if (this.#bound.has(definition.name)) {
-      throw new GantryError('CHANNEL_DUPLICATE', `A channel '${definition.name}' is bound already`);
-    }
-    const entry = this.#make(definition);
+  bind(definition: ChannelDefinition, owner = OWN): Channel {
+    if (this.#bound.has(definition.name)) throw taken(definition.name);
+    const entry = this.#make(definition, owner);
     entry.transport.bind?.(entry.channel);
     this.#add(entry);
     return entry.channel;
@@ -144,12 +147,13 @@ export class Channels {
 
   /**
    * Puts a changed definition in the place of the channel of that name, between two calls: no call finds it missing, and
-   * those in hand end as they would have. Throws as bind() does, and the channel is what it was then.
+   * those in hand end as they would have. Throws as bind() does, also where the channel is another owner's, and it is
+   * what it was then.
    */
-  rebind(definition: ChannelDefinition): Channel {
-    const before = this.#bound.get(definition.name);
-    if (before === undefined) return this.bind(definition);
-    const entry = this.#make(definition);
+  rebind(definition: ChannelDefinition, owner = OWN): Channel {
+    const before = this.#earlier(definition.name, owner);
+    if (before === null) return this.bind(definition, owner);
+    const entry = this.#make(definition, owner);
     this.#exchange(before, entry);
     this.#parts.hooks.channelUnbound.call(before.channel);
     this.#add(entry);
@@ -157,16 +161,18 @@ export class Channels {
   }
 
   /** Throws what bind() or rebind() would throw, and leaves everything as it is: between two calls nobody sees it. */
-  try(definition: ChannelDefinition): void {
-    const entry = this.#make(definition);
-    const before = this.#bound.get(definition.name) ?? null;
+  try(definition: ChannelDefinition, owner = OWN): void {
+    const before = this.#earlier(definition.name, owner);
+    const entry = this.#make(definition, owner);
     this.#exchange(before, entry);
     entry.transport.unbind?.(entry.channel);
     before?.transport.bind?.(before.channel);
   }
 
-  has(name: string): boolean {
-    return this.#bound.has(name);
+  /** Whether there is one, or one of that owner's. */
+  has(name: string, owner?: string): boolean {
+    const entry = this.#bound.get(name);
+    return entry !== undefined && (owner === undefined || entry.owner === owner);
   }
 
   /** Calls in hand end as they would have. Throws CHANNEL_NOT_FOUND. */
@@ -214,7 +220,7 @@ export class Channels {
   }
 
   /** What a definition says, looked up and compiled, but not bound. */
-  #make(given: ChannelDefinition): Bound {
+  #make(given: ChannelDefinition, owner: string): Bound {
     const definition = copy(given);
     const { hooks, services, codecs, transports } = this.#parts;
     // A vacant service or definition is let through: the channel answers 'unavailable' until it is there.
@@ -253,7 +259,14 @@ export class Channels {
       timeoutMs: line.timeoutMs,
       run: (call: Call): Promise<Reply> => dispatch(line, call),
     };
-    return { channel, transport };
+    return { channel, transport, owner };
+  }
+
+  /** What takes part in an exchange: nobody takes the place of another's channel, e.g. of one of the admin API. */
+  #earlier(name: string, owner: string): Bound | null {
+    const before = this.#bound.get(name);
+    if (before !== undefined && before.owner !== owner) throw taken(name);
+    return before ?? null;
   }
 
   #exchange(before: Bound | null, entry: Bound): void {
@@ -298,6 +311,10 @@ function some(names: readonly string[]): string {
 function negotiable({ formats }: ChannelDefinition, own: Codec, codecs: ReadonlyMap<string, Codec>): readonly Codec[] {
   const others = formats === undefined ? [...codecs.values()] : formats.map((name) => codecs.get(name) as Codec);
   return [own, ...others.filter((codec) => codec !== own)];
+}
+
+function taken(name: string): GantryError {
+  return new GantryError('CHANNEL_DUPLICATE', `A channel '${name}' is bound already`);
 }
 
 function told(problems: readonly Problem[]): string {

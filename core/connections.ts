@@ -31,7 +31,12 @@ interface Entry extends Outlet {
   definition: ConnectionDefinition;
   live: Connection | null;
   problem: unknown;
+  /** Fires when the definition is another one, or there is none any more. */
   stopped: AbortController;
+  /** For whose definition a connection is being opened; null where none is. */
+  trying: AbortController | null;
+  /** The definition of what is live, or was last. */
+  connected: ConnectionDefinition | null;
 }
 
 /** Opens outgoing connections, keeps them open, and lends them to services by name. */
@@ -76,7 +81,7 @@ export class Connections implements Outlets {
     const entry = this.#entry(definition);
     this.#entries.set(definition.name, entry);
     try {
-      if (!(await this.#connect(entry))) void this.#reconnect(entry);
+      await this.#establish(entry);
     } catch (error) {
       this.#entries.delete(definition.name);
       throw error;
@@ -93,16 +98,17 @@ export class Connections implements Outlets {
     const entry = this.#entries.get(definition.name);
     if (entry === undefined) return this.open(definition);
     this.#refuse(definition);
-    const { live, definition: before, stopped } = entry;
+    const { definition: before, stopped } = entry;
     entry.definition = definition;
     entry.stopped = new AbortController();
     stopped.abort(new GantryError('OUTGOING_UNAVAILABLE', 'The connection was changed'));
     try {
-      if (!(await this.#connect(entry))) void this.#reconnect(entry);
+      await this.#establish(entry);
     } catch (error) {
       entry.definition = before;
       entry.problem = null;
-      if (live === null) void this.#reconnect(entry);
+      // It may have been lost meanwhile, or was being opened itself.
+      if (entry.live === null || entry.connected !== before) void this.#reconnect(entry);
       throw error;
     }
     return entry;
@@ -163,6 +169,8 @@ export class Connections implements Outlets {
       live: null,
       problem: null,
       stopped: new AbortController(),
+      trying: null,
+      connected: null,
       get up() {
         return entry.live !== null;
       },
@@ -191,6 +199,19 @@ export class Connections implements Outlets {
     return entry;
   }
 
+  /** Connects, and goes on trying where that may help; throws what no other try would mend. */
+  async #establish(entry: Entry): Promise<void> {
+    const { stopped } = entry;
+    entry.trying = stopped;
+    let done = true;
+    try {
+      done = await this.#connect(entry);
+    } finally {
+      if (done && entry.trying === stopped) entry.trying = null;
+    }
+    if (!done && !stopped.signal.aborted) void this.#reconnect(entry);
+  }
+
   /** False where it is worth another try; throws what no other try would mend. */
   async #connect(entry: Entry): Promise<boolean> {
     const { definition, stopped } = entry;
@@ -212,6 +233,7 @@ export class Connections implements Outlets {
     }
     const before = entry.live;
     entry.live = live ?? null;
+    entry.connected = definition;
     entry.problem = null;
     if (before !== null) this.#retire(entry.name, before);
     this.#parts.hooks.connectionUp.call(entry.name);
@@ -226,18 +248,18 @@ export class Connections implements Outlets {
   #lost(entry: Entry, live: Connection, reason: unknown): void {
     if (entry.live !== live) return;
     entry.live = null;
-    // A changed definition is being connected already.
-    const under = entry.problem !== null;
     entry.problem = reason;
     this.#parts.hooks.connectionLost.call(entry.name, reason);
     live.close().catch(() => {});
-    if (!under) void this.#reconnect(entry);
+    // A changed definition may be being connected already.
+    if (entry.trying !== entry.stopped) void this.#reconnect(entry);
   }
 
   async #reconnect(entry: Entry): Promise<void> {
     const { log } = this.#parts;
-    const { name } = entry;
-    const { signal } = entry.stopped;
+    const { name, stopped } = entry;
+    const { signal } = stopped;
+    entry.trying = stopped;
     log.warn({ connection: name, error: entry.problem }, 'a connection is down; it is tried again');
     for (let attempt = 1; !signal.aborted; attempt++) {
       await pause(backoffMs(attempt, { backoffMs: 200, maxBackoffMs: 15_000 }), signal).catch(() => {});
@@ -246,8 +268,12 @@ export class Connections implements Outlets {
         log.error({ connection: name, error }, 'a connection cannot be opened; it is not tried again');
         return null;
       });
+      if (signal.aborted) return;
       if (up === true) log.info({ connection: name, attempt }, 'a connection is up');
-      if (up !== false) return;
+      if (up !== false) {
+        entry.trying = null;
+        return;
+      }
       log.debug({ connection: name, attempt, error: entry.problem }, 'a connection is still down');
     }
   }

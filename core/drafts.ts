@@ -1,5 +1,5 @@
-import type { ChannelDefinition, Channels } from './channels.ts';
-import { namesOf } from './channels.ts';
+import type { TSchema } from 'typebox';
+import { type ChannelDefinition, type Channels, namesOf, RECORDS } from './channels.ts';
 import type { ConnectionDefinition, Connections } from './connections.ts';
 import { copy } from './copy.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
@@ -51,6 +51,7 @@ const ALONE: Batch = { has: () => false };
 export class Drafts {
   readonly #parts: DraftParts;
   readonly #schemas = new Map<string, ReturnType<typeof compileConfig>>();
+  readonly #addresses = new Map<TSchema, ReturnType<typeof compileConfig>>();
 
   constructor(parts: DraftParts) {
     this.#parts = parts;
@@ -71,8 +72,7 @@ export class Drafts {
     if (problems.length > 0) throw invalid(kind, name, problems);
     const past = before === null ? null : (open(before, keyring, context).value as Definition);
     const kept = await this.#keep(kind, clear, past);
-    // Others of a batch may make room for it.
-    if (batch === null) this.#try(kind, kept);
+    this.#try(kind, kept, batch !== null);
     const sealed = seal(this.#secrets(kind, kept), kept, keyring, context) as Definition;
     const lasting = reuse(reuse(sealed, merged.value, keyring, context), before, keyring, context) as Definition;
     const { name: _name, ...body } = lasting;
@@ -196,8 +196,8 @@ export class Drafts {
     return { ...user, passwordHash, epoch: epochAfter(user as Definition, past, same) } as Definition;
   }
 
-  /** Compiles and binds it, and takes it out again: what only that would tell. */
-  #try(kind: string, kept: Definition): void {
+  /** Compiles and binds it, and takes it out again: what only that would tell. Others of a batch may make room for it. */
+  #try(kind: string, kept: Definition, batched: boolean): void {
     const { channels, securities, fixed } = this.#parts;
     try {
       if (kind === 'security') {
@@ -205,11 +205,14 @@ export class Drafts {
         securities.compile(guard, definition, '.definition');
       }
       if (kind === 'channel' && kept['active'] !== false && !fixed(kind, kept.name)) {
-        channels.try(kept as unknown as ChannelDefinition);
+        channels.try(kept as unknown as ChannelDefinition, RECORDS);
       }
     } catch (thrown) {
       if (!isGantryError(thrown) || (thrown.kind !== 'invalid' && thrown.kind !== 'conflict')) throw thrown;
-      if (thrown.kind === 'conflict') throw thrown;
+      if (thrown.kind === 'conflict') {
+        if (batched) return;
+        throw thrown;
+      }
       const { message, hint, problems } = toGantryError(thrown);
       const own: Problem = { path: '', message, ...(hint === undefined ? {} : { hint }) };
       const at = `channel '${kept.name}'`;
@@ -249,8 +252,20 @@ export class Drafts {
   #claims(kind: string, kept: Definition): readonly string[] {
     if (kind !== 'channel' || kept['active'] === false) return [];
     const { transport, address, service } = kept as unknown as ChannelDefinition;
-    const claims = this.#parts.transports.get(transport)?.claims?.(address, this.#parts.verbs(service));
-    return (claims ?? [JSON.stringify(address)]).map((claim) => `channel ${transport} ${claim}`);
+    const of = this.#parts.transports.get(transport);
+    const bound = this.#address(of?.address, address);
+    const claims = of?.claims?.(bound, this.#parts.verbs(service)) ?? [JSON.stringify(sorted(bound))];
+    return claims.map((claim) => `channel ${transport} ${claim}`);
+  }
+
+  /** As bind() gets it: with what the transport's schema has defaults for. */
+  #address(schema: TSchema | undefined, address: ChannelDefinition['address']): ChannelDefinition['address'] {
+    if (schema === undefined) return address;
+    let validate = this.#addresses.get(schema);
+    if (validate === undefined) this.#addresses.set(schema, (validate = compileConfig(schema)));
+    const filled = copy(address) as ChannelDefinition['address'];
+    validate(filled, '');
+    return filled;
   }
 
   /** With what the schema has defaults for. */
@@ -350,6 +365,14 @@ function pointed(problem: Problem): Problem {
     ...problem,
     path: `/${path.replace(/^\./, '').replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('.', '/')}`,
   };
+}
+
+/** The same JSON, whatever the order of its keys was. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, entry]) => [key, sorted(entry)]));
 }
 
 /** A secret that says the same as before stays the same text: who compares two exports sees what changed. */

@@ -1,8 +1,8 @@
-import type { ChannelDefinition, Channels } from './channels.ts';
+import { type ChannelDefinition, type Channels, RECORDS } from './channels.ts';
 import type { ConnectionDefinition, Connections } from './connections.ts';
 import { KINDS } from './kinds.ts';
+import type { Effect } from './live-records.ts';
 import type { Logs } from './log.ts';
-import type { Effect } from './reconcile.ts';
 import type { Securities, SecurityDefinition } from './securities.ts';
 import { settingsEffect } from './settings.ts';
 
@@ -32,11 +32,11 @@ export function effectsOf({ channels, connections, securities, logs }: Parts): R
     channel: {
       put(definition) {
         const channel = definition as unknown as ChannelDefinition;
-        if (channel.active !== false) channels.rebind(channel);
-        else if (channels.has(channel.name)) channels.unbind(channel.name);
+        if (channel.active !== false) channels.rebind(channel, RECORDS);
+        else if (channels.has(channel.name, RECORDS)) channels.unbind(channel.name);
       },
       drop(name) {
-        if (channels.has(name)) channels.unbind(name);
+        if (channels.has(name, RECORDS)) channels.unbind(name);
       },
     },
   };

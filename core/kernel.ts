@@ -151,6 +151,7 @@ export class Kernel {
       await this.#startUnits((stage) => stage < EDGE);
       if (this.#stopping === null) await Promise.all([this.#operations?.start(), this.#fixtures.open()]);
       await this.#startUnits((stage) => stage === EDGE);
+      if (this.#stopping !== null) return this;
       const { startTimeoutMs = 15_000 } = this.#options;
       const late = `A tap of hook 'ready' did not end in ${startTimeoutMs} ms`;
       await within(startTimeoutMs, this.hooks.ready.promise(), late);

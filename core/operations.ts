@@ -75,6 +75,7 @@ export class Operations {
           if (problems.length > 0) log.error({ kind, record: name, problems }, 'a secret cannot be read');
           return value as Definition;
         },
+        keys: () => this.#keys(),
         log,
         server: server.name,
         pollMs,
@@ -87,7 +88,7 @@ export class Operations {
         securities,
         transports: cradle.transports,
         guards: cradle.guards,
-        verbs: (service: string) => services.slot(service).verbs,
+        verbs: (service: string) => (services.has(service) ? services.slot(service).verbs : null),
         fixed,
       }),
     );
@@ -125,6 +126,16 @@ export class Operations {
   }
   async stop(): Promise<void> {
     await this.#reconciler.stop();
+  }
+
+  /** The ids of the keys as their file has them by now; while that is not valid, those that there were. */
+  #keys(): string {
+    try {
+      this.keyring.refresh();
+    } catch (error) {
+      this.#parts.log.debug({ error }, 'the keys cannot be read; those that there were are used');
+    }
+    return this.keyring.ids.join();
   }
 
   #keep(): Keep {

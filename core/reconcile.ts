@@ -1,17 +1,8 @@
-import { setImmediate as turn } from 'node:timers/promises';
-import { GantryError, isGantryError, toGantryError } from './errors.ts';
-import type { Logger } from './log.ts';
+import { GantryError, toGantryError } from './errors.ts';
+import { type LiveParts, LiveRecords } from './live-records.ts';
 import type { Bus } from './ports/bus.ts';
-import type { Change, Odb, Stored } from './ports/odb.ts';
-import type { Definition, LiveRecord, RecordsStatus } from './record.ts';
-import { pause } from './retry.ts';
-
-/** What a kind of record does to this server. */
-export interface Effect {
-  /** Puts a definition into effect, in place of the one of its name. Throws, and what was there stays. */
-  put(definition: Definition): void | Promise<void>;
-  drop(name: string): void | Promise<void>;
-}
+import type { Change, Odb, Reference, Stored } from './ports/odb.ts';
+import type { LiveRecord, RecordsStatus } from './record.ts';
 
 /** The last known good state on disk. */
 export interface Keep {
@@ -21,33 +12,17 @@ export interface Keep {
   settle(): Promise<void>;
 }
 
-export interface ReconcilerParts {
+export interface ReconcilerParts extends LiveParts {
   readonly odb: Odb;
   readonly bus: Bus | null;
   readonly keep: Keep | null;
-  /** In the order in which kinds are put into effect; the reverse for what is removed. */
-  readonly effects: ReadonlyMap<string, Effect | null>;
-  /** Whether the config file of this server has one of that name, which then wins. */
-  fixed(kind: string, name: string): boolean;
-  /** The record with its secrets in the clear. */
-  open(stored: Stored): Definition;
-  readonly log: Logger;
+  /** Which keys there are, the current one first: others may open what could not be opened before. */
+  keys(): string;
   readonly server: string;
   readonly pollMs: number;
 }
 
-interface Entry {
-  readonly stored: Stored;
-  /** Opened on first use. */
-  live: LiveRecord | null;
-  problem: string | null;
-}
-
 const PAGE = 500;
-/** How long changes are put into effect before calls get their turn again. */
-const SLICE_MS = 4;
-/** How long connections are waited for: what takes longer goes on by itself. */
-const OPENING_MS = 1000;
 
 /**
  * Makes this server run with what the records say. The change log is the truth: it is followed from the revision that was
@@ -57,10 +32,11 @@ const OPENING_MS = 1000;
 export class Reconciler {
   readonly #parts: ReconcilerParts;
   readonly #kinds: readonly string[];
-  readonly #entries = new Map<string, Map<string, Entry>>();
-  /** Those whose address was taken. */
-  readonly #stuck = new Set<Entry>();
+  readonly #live: LiveRecords;
   #revision = 0;
+  /** The line of the change log at that revision: with another one it is another database, e.g. a restored one. */
+  #mark = '';
+  #keys = '';
   #source: RecordsStatus['source'] = 'none';
   #staleSince: Date | null = null;
   #problem: string | null = null;
@@ -75,16 +51,26 @@ export class Reconciler {
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
     this.#kinds = [...parts.effects.keys()];
-    for (const kind of this.#kinds) this.#entries.set(kind, new Map());
+    this.#live = new LiveRecords(parts);
   }
 
   /** Puts everything into effect. Throws where there is neither the database nor a state on disk. */
   async load(): Promise<void> {
-    const { odb, keep, log } = this.#parts;
-    let from: { revision: number; records: readonly Stored[] };
+    const loading = this.#load();
+    // Who stops waits for it.
+    this.#running = loading
+      .catch(() => {})
+      .finally(() => {
+        this.#running = null;
+      });
+    await loading;
+  }
+
+  async #load(): Promise<void> {
+    const { keep, log } = this.#parts;
+    this.#keys = this.#parts.keys();
     try {
-      from = await odb.load(this.#kinds);
-      this.#source = 'database';
+      await this.#loadAll();
     } catch (thrown) {
       const error = toGantryError(thrown);
       if (!error.retryable) throw thrown;
@@ -99,7 +85,6 @@ export class Reconciler {
           },
         );
       }
-      from = kept;
       this.#source = 'snapshot';
       this.#staleSince = kept.savedAt;
       this.#problem = error.message;
@@ -107,13 +92,15 @@ export class Reconciler {
         { error, revision: kept.revision, savedAt: kept.savedAt.toISOString() },
         'the database is not available: starting with the last known good state; changes are refused until it is back',
       );
+      await this.#live.replaceAll(kept.records);
+      this.#reached(kept.revision);
     }
-    await this.#replaceAll(from);
   }
 
   /** From now on follows the changes. */
   start(): void {
     const { bus, pollMs } = this.#parts;
+    if (this.#stopped) return;
     this.#unsubscribe = bus?.subscribe(({ revision }) => void this.#follow(revision)) ?? (() => {});
     this.#timer = setInterval(() => void this.#follow(), pollMs);
     this.#timer.unref();
@@ -121,6 +108,7 @@ export class Reconciler {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#live.stop();
     this.#unsubscribe();
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#running;
@@ -130,7 +118,7 @@ export class Reconciler {
   /** Resolves once the server runs with that revision, and says whether it did so in time. */
   async reach(revision: number, ms: number): Promise<boolean> {
     const until = performance.now() + ms;
-    while (this.#revision < revision && performance.now() < until && !this.#stopped) {
+    while (!this.#runsWith(revision) && performance.now() < until && !this.#stopped) {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, Math.max(0, until - performance.now()));
@@ -139,40 +127,34 @@ export class Reconciler {
       clearTimeout(timer);
       if (this.#problem !== null) break;
     }
-    return this.#revision >= revision;
+    return this.#runsWith(revision);
+  }
+
+  /** The state on disk may be of a time, or of a database, that there is no more: its revision tells nothing. */
+  #runsWith(revision: number): boolean {
+    return this.#revision >= revision && this.#source === 'database';
   }
 
   find(kind: string, name: string): LiveRecord | null {
-    const entry = this.#entries.get(kind)?.get(name);
-    if (entry === undefined) return null;
-    return (entry.live ??= {
-      kind,
-      name,
-      version: entry.stored.version,
-      definition: this.#parts.open(entry.stored),
-    });
+    return this.#live.find(kind, name);
   }
   /** Why a record is not in effect, or not all of it; null where it is, and where there is none. */
   problem(kind: string, name: string): string | null {
-    return this.#entries.get(kind)?.get(name)?.problem ?? null;
+    return this.#live.problem(kind, name);
   }
   status(): RecordsStatus {
-    const entries = [...this.#entries].map(([kind, map]) => [kind, [...map.values()]] as const);
     return {
       revision: this.#revision,
       source: this.#source,
       staleSince: this.#staleSince?.toISOString() ?? null,
       problem: this.#problem,
-      refused: entries.flatMap(([kind, list]) =>
-        list.flatMap(({ stored, problem }) => (problem === null ? [] : [{ kind, name: stored.name, problem }])),
-      ),
-      counts: Object.fromEntries(entries.map(([kind, list]) => [kind, list.length])),
+      ...this.#live.status(),
     };
   }
 
   /** One run at a time; who knows of a later revision than the run that is under way gets another one after it. */
   #follow(revision = 0): Promise<void> {
-    if (this.#stopped || (revision > 0 && revision <= this.#revision)) return Promise.resolve();
+    if (this.#stopped || (revision > 0 && this.#runsWith(revision))) return Promise.resolve();
     if (this.#running !== null) {
       this.#again ||= revision > this.#sought;
       this.#sought = Math.max(this.#sought, revision);
@@ -194,20 +176,19 @@ export class Reconciler {
   async #catchUp(): Promise<void> {
     const { odb, log } = this.#parts;
     try {
+      await this.#takeKeys();
       const latest = await odb.revision();
-      // Another database than before, e.g. one that was restored from a backup.
-      if (latest < this.#revision) {
+      if (this.#source !== 'database') await this.#loadAll();
+      else if (!(await this.#isSame(latest))) {
         log.warn(
           { from: this.#revision, to: latest },
-          'the revision of the database went back: everything is read anew',
+          'the database is another one than before, e.g. restored from a backup: everything is read anew',
         );
-        await this.#replaceAll(await odb.load(this.#kinds));
+        await this.#loadAll();
       }
-      while (this.#revision < latest && !this.#stopped)
-        await this.#page(await odb.changes(this.#revision, PAGE), latest);
+      if (this.#revision < latest) await this.#followTo(latest);
       if (this.#staleSince !== null)
         log.info({ revision: this.#revision }, 'the database is back; all changes are in effect');
-      this.#source = 'database';
       this.#staleSince = null;
       this.#problem = null;
     } catch (thrown) {
@@ -219,129 +200,79 @@ export class Reconciler {
     }
   }
 
-  async #page(changes: readonly Change[], latest: number): Promise<void> {
-    const names = new Map<string, Set<string>>();
-    for (const { kind, name } of changes) {
-      let set = names.get(kind);
-      if (set === undefined) names.set(kind, (set = new Set()));
-      set.add(name);
-    }
-    const present: Stored[] = [];
-    const gone: { kind: string; name: string }[] = [];
-    for (const kind of this.#kinds) {
-      const wanted = [...(names.get(kind) ?? [])];
-      if (wanted.length === 0) continue;
-      const found = await this.#parts.odb.pick(kind, wanted);
-      const there = new Set(found.map(({ name }) => name));
-      present.push(...found);
-      gone.push(...wanted.filter((name) => !there.has(name)).map((name) => ({ kind, name })));
-    }
-    await this.#apply(present, gone);
-    this.#reached(changes.at(-1)?.revision ?? latest);
+  /** Whether the changes go on from where this server is. Looks only where there are some, or could have been unseen. */
+  async #isSame(latest: number): Promise<boolean> {
+    if (latest < this.#revision) return false;
+    if (latest === this.#revision && this.#problem === null) return true;
+    return (await this.#markAt(this.#revision)) === this.#mark;
+  }
+  async #markAt(revision: number): Promise<string> {
+    if (revision === 0) return '';
+    const [line] = await this.#parts.odb.changes(revision - 1, 1);
+    return line?.revision === revision ? markOf(line) : '';
   }
 
-  async #replaceAll({ revision, records }: { revision: number; records: readonly Stored[] }): Promise<void> {
-    const there = new Set(records.map(({ kind, name }) => `${kind}/${name}`));
-    const gone = this.#kinds.flatMap((kind) =>
-      [...(this.#entries.get(kind)?.keys() ?? [])]
-        .filter((name) => !there.has(`${kind}/${name}`))
-        .map((name) => ({ kind, name })),
-    );
-    await this.#apply(records, gone);
+  /** Keys that came may open what could not be opened before. The state on disk is signed with the current one. */
+  async #takeKeys(): Promise<void> {
+    const keys = this.#parts.keys();
+    if (keys === this.#keys) return;
+    this.#keys = keys;
+    await this.#live.reopen();
+    this.#reached(this.#revision);
+  }
+
+  /** All of them as one: a batch may be longer than a page, and its parts belong together. */
+  async #followTo(latest: number): Promise<void> {
+    const { odb } = this.#parts;
+    const names = new Map<string, Set<string>>(this.#kinds.map((kind) => [kind, new Set()]));
+    let mark = this.#mark;
+    for (let at = this.#revision; at < latest; ) {
+      const lines = (await odb.changes(at, PAGE)).filter(({ revision }) => revision <= latest);
+      const last = lines.at(-1);
+      if (last === undefined) break;
+      for (const { kind, name } of lines) names.get(kind)?.add(name);
+      at = last.revision;
+      mark = markOf(last);
+    }
+    const present: Stored[] = [];
+    const gone: Reference[] = [];
+    for (const [kind, all] of names) {
+      const wanted = [...all];
+      for (let i = 0; i < wanted.length; i += PAGE) {
+        const some = wanted.slice(i, i + PAGE);
+        const found = await odb.pick(kind, some);
+        const there = new Set(found.map(({ name }) => name));
+        present.push(...found);
+        gone.push(...some.filter((name) => !there.has(name)).map((name) => ({ kind, name })));
+      }
+    }
+    await this.#live.apply(present, gone);
+    if (this.#stopped) return;
+    this.#mark = mark;
+    this.#reached(latest);
+  }
+
+  async #loadAll(): Promise<void> {
+    const { revision, records } = await this.#parts.odb.load(this.#kinds);
+    const mark = await this.#markAt(revision);
+    await this.#live.replaceAll(records);
+    if (this.#stopped) return;
+    this.#source = 'database';
+    this.#mark = mark;
     this.#reached(revision);
   }
 
   #reached(revision: number): void {
+    if (this.#stopped) return;
     this.#revision = revision;
-    if (this.#source === 'snapshot' && this.#problem !== null) return;
-    this.#parts.keep?.save(() => ({
-      revision: this.#revision,
-      records: this.#kinds.flatMap((kind) => [...(this.#entries.get(kind)?.values() ?? [])].map((e) => e.stored)),
-    }));
+    this.#live.settle();
+    // Taken later, maybe in the middle of the next change: it is the state at this revision nevertheless.
+    const state = () => ({ revision: this.#revision, records: this.#live.state() });
+    if (this.#source === 'database') this.#parts.keep?.save(state);
   }
+}
 
-  /** What is removed makes room first, unless something that stays still refers to it: so by kind, and in their order. */
-  async #apply(present: readonly Stored[], gone: readonly { kind: string; name: string }[]): Promise<void> {
-    let since = performance.now();
-    const breathe = async () => {
-      if (performance.now() - since < SLICE_MS) return;
-      await turn();
-      since = performance.now();
-    };
-    for (const kind of [...this.#kinds].reverse()) {
-      for (const { name } of gone.filter((one) => one.kind === kind)) {
-        await this.#drop(kind, name);
-        await breathe();
-      }
-    }
-    for (const kind of this.#kinds) {
-      const changed = present.filter((one) => one.kind === kind && this.#isNews(one));
-      if (kind === 'connection') {
-        // A system that is not there must not keep other changes waiting.
-        await Promise.race([Promise.all(changed.map((stored) => this.#put(stored))), pause(OPENING_MS)]);
-        continue;
-      }
-      for (const stored of changed) {
-        const putting = this.#put(stored);
-        if (putting !== undefined) await putting;
-        await breathe();
-      }
-      if (changed.length > 0 || gone.length > 0) this.#untangle(kind);
-    }
-  }
-
-  #isNews({ kind, name, version, revision }: Stored): boolean {
-    const known = this.#entries.get(kind)?.get(name)?.stored;
-    return known === undefined || known.version !== version || known.revision !== revision;
-  }
-
-  #put(stored: Stored): Promise<void> | undefined {
-    const { effects, fixed } = this.#parts;
-    const { kind, name } = stored;
-    const before = this.#entries.get(kind)?.get(name);
-    const entry: Entry = { stored, live: null, problem: null };
-    this.#entries.get(kind)?.set(name, entry);
-    if (fixed(kind, name)) {
-      entry.problem = 'the config file of this server has one of that name, which is in effect instead';
-      return undefined;
-    }
-    const effect = effects.get(kind) ?? null;
-    if (effect === null) return undefined;
-    try {
-      const putting = effect.put(this.find(kind, name)?.definition as Definition);
-      return putting?.catch((thrown: unknown) => this.#refused(entry, thrown, before));
-    } catch (thrown) {
-      this.#refused(entry, thrown, before);
-      return undefined;
-    }
-  }
-
-  async #drop(kind: string, name: string): Promise<void> {
-    const known = this.#entries.get(kind)?.delete(name) === true;
-    if (!known || this.#parts.fixed(kind, name)) return;
-    try {
-      await this.#parts.effects.get(kind)?.drop(name);
-    } catch (error) {
-      this.#parts.log.error({ kind, record: name, error }, 'a record was removed, and taking it out of effect failed');
-    }
-  }
-
-  #refused(entry: Entry, thrown: unknown, before: Entry | undefined): void {
-    const { kind, name, version } = entry.stored;
-    entry.problem = isGantryError(thrown) ? thrown.message : `failed: ${(thrown as Error)?.message ?? String(thrown)}`;
-    if (isGantryError(thrown) && thrown.code === 'CHANNEL_DUPLICATE') this.#stuck.add(entry);
-    if (before?.stored === entry.stored && before.problem === entry.problem) return;
-    this.#parts.log.error({ kind, record: name, version, error: thrown }, 'a record could not be put into effect');
-  }
-
-  /** Channels that stand in each other's way, e.g. two that swapped addresses: all out, then all in, in one turn. */
-  #untangle(kind: string): void {
-    const effect = this.#parts.effects.get(kind) ?? null;
-    const known = this.#entries.get(kind);
-    const stuck = [...this.#stuck].filter((e) => known?.get(e.stored.name) === e);
-    this.#stuck.clear();
-    if (effect === null || stuck.length === 0) return;
-    if (stuck.length > 1) for (const { stored } of stuck) void effect.drop(stored.name);
-    for (const { stored } of stuck) void this.#put(stored);
-  }
+/** What tells one line of a change log from another one at the same revision. */
+function markOf({ revision, action, kind, name, version, changedAt, changedBy, cid }: Change): string {
+  return JSON.stringify([revision, action, kind, name, version, changedAt.getTime(), changedBy, cid]);
 }

@@ -1,4 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
+import { Administrators } from './administrators.ts';
 import { type Batch, type Draft, type Drafts, kindOf } from './drafts.ts';
 import { didYouMean, GantryError, type Problem, toGantryError } from './errors.ts';
 import type { Fixtures } from './fixtures.ts';
@@ -49,11 +50,11 @@ const SLICE_MS = 4;
 /** Reads and changes records: the ODB keeps them, the reconciler puts them into effect. */
 export class RecordKeeper implements Records {
   readonly #parts: Parts;
-  /** The last change that takes an administrator away. */
-  #demoting: Promise<unknown> = Promise.resolve();
+  readonly #administrators: Administrators;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#administrators = new Administrators(parts);
   }
 
   async get(kind: string, name: string): Promise<RecordView> {
@@ -74,7 +75,7 @@ export class RecordKeeper implements Records {
     kindOf(kind);
     this.#refuseFixture(kind, definition.name);
     const draft = await this.#parts.drafts.make(kind, definition, null);
-    return this.#save(draft.write, by);
+    return this.#save([draft.write], by);
   }
 
   async update(
@@ -87,7 +88,7 @@ export class RecordKeeper implements Records {
     const stored = await this.#stored(kind, name);
     if (stored.version !== version) throw stale(stored, version);
     const draft = await this.#parts.drafts.make(kind, changed(stored, changes), stored);
-    return this.#keepAnAdministrator([draft.write], () => this.#save(draft.write, by));
+    return this.#administrators.keep([draft.write], (writes) => this.#save(writes, by));
   }
 
   async remove(kind: string, name: string, version: number | undefined, by: Author): Promise<Saved> {
@@ -101,7 +102,7 @@ export class RecordKeeper implements Records {
       before: view(stored).definition,
       ...(version === undefined ? {} : { version }),
     };
-    return this.#keepAnAdministrator([write], () => this.#save(write, by));
+    return this.#administrators.keep([write], (writes) => this.#save(writes, by));
   }
 
   async referrers(kind: string, name: string): Promise<readonly Reference[]> {
@@ -144,10 +145,10 @@ export class RecordKeeper implements Records {
       ),
       ...drafts.filter(({ unchanged }) => !unchanged).map(({ write }) => write),
     ];
-    await this.#keepAnAdministrator(writes, async () => {
-      if (writes.length === 0) return;
-      if (dryRun) await odb.rehearse(writes, by);
-      else await this.#written(await odb.write(writes, by));
+    await this.#administrators.keep(writes, async (all) => {
+      if (all.length === 0) return;
+      if (dryRun) await odb.rehearse(all, by);
+      else await this.#written(await odb.write(all, by));
     });
     return [
       ...removed.map(({ kind, name }): Applied => ({ kind, name, action: 'remove' })),
@@ -250,10 +251,11 @@ export class RecordKeeper implements Records {
     );
   }
 
-  async #save(write: Write, by: Author): Promise<Saved> {
-    const [written] = await this.#parts.odb.write([write], by);
-    const { kind, name, version, revision, changedAt } = written as Written;
-    const live = await this.#written([written as Written]);
+  /** Tells about the first of them. */
+  async #save(writes: readonly Write[], by: Author): Promise<Saved> {
+    const written = await this.#parts.odb.write(writes, by);
+    const { kind, name, version, revision, changedAt } = written[0] as Written;
+    const live = await this.#written(written);
     const problem = live
       ? this.#parts.reconciler.problem(kind, name)
       : 'this server has not taken it over yet; it goes on trying';
@@ -278,7 +280,7 @@ export class RecordKeeper implements Records {
 
   async #resealed(stored: Stored, body: Stored['body'], by: Author): Promise<void> {
     try {
-      await this.#save(this.#parts.drafts.resealed(stored, body), by);
+      await this.#save([this.#parts.drafts.resealed(stored, body)], by);
     } catch (thrown) {
       // Who changed or removed the record meanwhile has sealed it under the current key.
       const { kind } = toGantryError(thrown);
@@ -306,39 +308,6 @@ export class RecordKeeper implements Records {
     if (users.length === 0) return;
     throw new GantryError('RECORD_IN_USE', `The ${kind} '${name}' is used by ${told(users)} of the config file`);
   }
-
-  /** Makes changes unless nobody could let anybody in after them; one at a time, where one takes an administrator away. */
-  async #keepAnAdministrator<T>(writes: readonly Write[], make: () => Promise<T>): Promise<T> {
-    const users = writes.filter(({ kind }) => kind === 'user');
-    const lost = new Set(users.filter((write) => !isAdministrator(write)).map(({ name }) => name));
-    if (lost.size === 0 || lost.size < users.length) return make();
-    const before = this.#demoting;
-    const turn = before.then(async () => {
-      await this.#refuseLastAdministrator(lost);
-      return make();
-    });
-    this.#demoting = turn.catch(() => undefined);
-    return turn;
-  }
-
-  async #refuseLastAdministrator(lost: ReadonlySet<string>): Promise<void> {
-    const { records } = await this.#parts.odb.load(['user']);
-    const administrators = records.filter(({ body }) => body['role'] === 'administrator' && body['active'] !== false);
-    if (administrators.length === 0 || administrators.some(({ name }) => !lost.has(name))) return;
-    const names = administrators.map(({ name }) => `'${name}'`).join(', ');
-    throw new GantryError(
-      'RECORD_IN_USE',
-      `${names} ${administrators.length === 1 ? 'is the last administrator' : 'are the last administrators'}`,
-      {
-        hint: 'Make another user an administrator first.',
-      },
-    );
-  }
-}
-
-function isAdministrator(write: Write): boolean {
-  if (write.action === 'remove') return false;
-  return write.fields?.['role'] === 'administrator' && write.fields['active'] !== 'false';
 }
 
 /** What changes make of a record: null takes a field away, and a new password takes the place of the hash of the old. */

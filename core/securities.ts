@@ -48,7 +48,13 @@ interface Slot {
 /** Compiles security definitions, and lends their checks to channels. */
 export class Securities {
   readonly #guards: ReadonlyMap<string, Guard>;
+  /** Of the definitions that there are. */
   readonly #slots = new Map<string, Slot>();
+  /** Of names that channels wait for: as long as there are such channels, and no longer. */
+  readonly #vacant = new Map<string, WeakRef<Slot>>();
+  readonly #left = new FinalizationRegistry<string>((name) => {
+    if (this.#vacant.get(name)?.deref() === undefined) this.#vacant.delete(name);
+  });
   readonly #schemas = new Map<TSchema, ReturnType<typeof compileConfig>>();
 
   constructor(guards: ReadonlyMap<string, Guard>) {
@@ -82,23 +88,25 @@ export class Securities {
     const problems = this.check(definition, `security '${given.name}'`);
     if (problems.length > 0) throw invalid(`Security definition '${given.name}'`, problems);
     const check = this.compile(definition.guard, definition.definition, `security '${given.name}'.definition`);
-    Object.assign(this.#slot(given.name), { definition, check });
+    const slot = Object.assign(this.#slot(given.name), { definition, check });
+    this.#slots.set(given.name, slot);
+    this.#vacant.delete(given.name);
   }
 
   /** From now on the channels that name it let nobody in by it. */
   retire(name: string): void {
-    Object.assign(this.#slot(name), vacant(name));
+    const slot = this.#slots.get(name);
+    if (slot === undefined) return;
+    this.#slots.delete(name);
+    this.#wait(Object.assign(slot, vacant(name)));
   }
 
   has(name: string): boolean {
-    return (this.#slots.get(name)?.definition ?? null) !== null;
+    return this.#slots.has(name);
   }
   /** In alphabetical order. */
   names(): string[] {
-    return [...this.#slots.values()]
-      .filter((s) => s.definition !== null)
-      .map((s) => s.name)
-      .sort();
+    return [...this.#slots.keys()].sort();
   }
 
   /** The check that a guard makes of a definition, which stands `at` that place. Throws CHANNEL_INVALID. */
@@ -121,8 +129,12 @@ export class Securities {
   }
 
   #slot(name: string): Slot {
-    let slot = this.#slots.get(name);
-    if (slot === undefined) this.#slots.set(name, (slot = vacant(name)));
+    return this.#slots.get(name) ?? this.#vacant.get(name)?.deref() ?? this.#wait(vacant(name));
+  }
+
+  #wait(slot: Slot): Slot {
+    this.#vacant.set(slot.name, new WeakRef(slot));
+    this.#left.register(slot, slot.name);
     return slot;
   }
 }

@@ -1,6 +1,6 @@
 import type { Problem } from './errors.ts';
+import type { Effect } from './live-records.ts';
 import { LEVELS, type Level, type Logs } from './log.ts';
-import type { Effect } from './reconcile.ts';
 
 /** Settings that this process obeys itself; any other name is for services to read. */
 const LOG_LEVEL = 'log.level';

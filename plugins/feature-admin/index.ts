@@ -4,6 +4,7 @@ import {
   type ChannelDefinition,
   definePlugin,
   GantryError,
+  pause,
   ROLES,
   type Role,
   SecretText,
@@ -23,6 +24,8 @@ interface Exposure {
 
 const FIRST = 'admin';
 const GUARD = 'users';
+/** How often a server that started without its database looks whether it is there. */
+const LOOK_MS = 1000;
 
 export default definePlugin({
   id: 'feature.admin',
@@ -62,12 +65,37 @@ export default definePlugin({
       }
     });
 
+    const stopping = new AbortController();
     hooks.ready.tapPromise(id, async () => {
-      // With what is on disk alone nothing can be changed, and somebody was there before.
-      if (records.status().source !== 'database') return;
+      if (isUpToDate()) await introduce();
+      // With what is on disk alone nothing can be changed.
+      else void introduceLater();
+    });
+
+    function isUpToDate(): boolean {
+      const { source, staleSince } = records.status();
+      return source === 'database' && staleSince === null;
+    }
+
+    async function introduce(): Promise<void> {
       await firstAdministrator();
       await announce();
-    });
+    }
+
+    async function introduceLater(): Promise<void> {
+      const { signal } = stopping;
+      while (!signal.aborted) {
+        await pause(LOOK_MS, signal).catch(() => {});
+        if (signal.aborted || !isUpToDate()) continue;
+        try {
+          return await introduce();
+        } catch (thrown) {
+          const error = toGantryError(thrown);
+          log.error({ error }, 'the first administrator could not be made');
+          if (!error.retryable) return;
+        }
+      }
+    }
 
     async function firstAdministrator(): Promise<void> {
       if ((records.status().counts['user'] ?? 0) > 0) return;
@@ -80,6 +108,8 @@ export default definePlugin({
         // Another server that starts at the same time made it, and tells its password.
         if (error.code === 'RECORD_DUPLICATE') return;
         const [problem] = error.problems ?? [];
+        // The answer may have been lost, and nobody else knows the password.
+        if (error.retryable) tell(`may have been made, though the database did not answer: '${FIRST}'`, password);
         if (error.code !== 'RECORD_INVALID') throw error;
         throw new GantryError(
           'CONFIG_INVALID',
@@ -91,9 +121,15 @@ export default definePlugin({
         );
       }
       log.info({ user: FIRST }, 'the first administrator was made');
-      const told =
-        configured === '' ? `its password, shown only now, is  ${password}` : 'its password is the configured one';
-      process.stdout.write(`\nThe first administrator is '${FIRST}'; ${told}\n`);
+      tell(`is '${FIRST}'`, password);
+    }
+
+    function tell(what: string, password: string): void {
+      const isConfigured = password === config.adminPassword?.reveal();
+      const told = isConfigured
+        ? 'its password is the configured one'
+        : `its password, shown only now, is  ${password}`;
+      process.stdout.write(`\nThe first administrator ${what}; ${told}\n`);
     }
 
     /** Who reads the records sees which servers work with them. */
@@ -102,7 +138,10 @@ export default definePlugin({
       const about = { urls: [...(http?.urls() ?? [])], version, startedAt: startedAt.toISOString() };
       const by = { name };
       try {
-        const known = await records.get('server', name).catch(() => null);
+        const known = await records.get('server', name).catch((thrown: unknown) => {
+          if (toGantryError(thrown).kind === 'missing') return null;
+          throw thrown;
+        });
         if (known === null) await records.create('server', { name, ...about }, by);
         else await records.update('server', name, known.version, about, by);
       } catch (error) {
@@ -116,6 +155,9 @@ export default definePlugin({
         throw new GantryError('CONFIG_INVALID', `The admin API needs guard.${GUARD}, which knows its users`, {
           hint: `Add guard.${GUARD} to "plugins" in the config.`,
         });
+      },
+      async stop() {
+        stopping.abort();
       },
     };
   },

@@ -83,8 +83,20 @@ export default definePlugin({
 /** Which names its parameters have makes no other address of a path. */
 function claimsOf(address: Readonly<Record<string, unknown>>, verbs: Channel['contract']['verbs']): string[] {
   const { path } = address as Static<typeof Address>;
-  const place = path.replace(/\{(\*?)[^}]*\}/g, '{$1}');
+  const place = path.split('/').map(placeOf).join('/');
   return methodsOf(address, verbs).map((method) => `${method} ${place}`);
+}
+
+/** One way to write what the router takes for one segment: `%61` is `a`, and every parameter is `{}`. */
+function placeOf(segment: string): string {
+  const parameter = /^\{(\*?)[^}]*\}$/.exec(segment);
+  if (parameter !== null) return `{${parameter[1]}}`;
+  try {
+    return encodeURIComponent(decodeURIComponent(segment));
+  } catch {
+    // The router refuses it.
+    return segment;
+  }
 }
 
 /** The calls that came over a connection. On the socket itself: a WeakMap of them costs the collector 2 us a request. */

@@ -94,10 +94,8 @@ export function kindServices(kind: string, roles: KindRoles): Service[] {
         return async ({ name, version, changes }, call) => {
           if ('name' in changes && changes['name'] !== name) throw renamed();
           const kept = using(records);
-          if (fields.includes('service') && !isAdministrator(call)) {
-            const { definition } = await kept.get(kind, name);
-            for (const { service } of [definition, changes]) refuseAdministration(services, service, call);
-          }
+          refuseAdministration(services, changes['service'], call);
+          if (fields.includes('service')) await refuseAdministered(kept, services, { kind, name, version }, call);
           return kept.update(kind, name, version, changes, author(call)).catch((thrown: unknown) => {
             throw below('/changes', thrown, (path) => Object.hasOwn(changes, firstOf(path)));
           });
@@ -174,8 +172,15 @@ function toggle(kind: string): Service {
     attributes: { admin: { role: 'operator' } },
     input: Type.Object({ name: Name, version: Version, active: Type.Boolean() }),
     output: Saved,
-    create: ({ records }) => {
-      return ({ name, version, active }, call) => using(records).update(kind, name, version, { active }, author(call));
+    create: ({ records, services }) => {
+      return async ({ name, version, active }, call) => {
+        const kept = using(records);
+        const { fields } = KINDS[kind] as Kind;
+        // Whoever may be here at night may shut a door to the admin API, but not open one.
+        const opens = active && fields.includes('service');
+        if (opens) await refuseAdministered(kept, services, { kind, name, version }, call);
+        return kept.update(kind, name, version, { active }, author(call));
+      };
     },
   }) as Service;
 }
@@ -195,6 +200,24 @@ function refuseAdministration(services: Names, service: unknown, call: Call): vo
     'FORBIDDEN',
     `'${service}' belongs to the admin API: only an administrator may put it elsewhere`,
   );
+}
+
+/**
+ * The same for a record that is there. Throws RECORD_STALE where it is not what the change is made from: what it becomes
+ * meanwhile is not what was looked at here.
+ */
+async function refuseAdministered(
+  kept: Records,
+  services: Names,
+  { kind, name, version }: { readonly kind: string; readonly name: string; readonly version: number },
+  call: Call,
+): Promise<void> {
+  if (isAdministrator(call)) return;
+  const read = await kept.get(kind, name);
+  refuseAdministration(services, read.definition['service'], call);
+  if (read.version === version) return;
+  const text = `The ${kind} '${name}' has version ${read.version}, not ${version}. Read it again and repeat the change`;
+  throw new GantryError('RECORD_STALE', text);
 }
 
 function isAdministrator({ identity }: Call): boolean {

@@ -43,7 +43,14 @@ const password = defineService({
   description: "Changes the caller's own password, and ends all sessions of the caller",
   attributes: { admin: { role: 'viewer' } },
   input: Type.Object({
-    password: Type.String({ minLength: 8, maxLength: 1000, description: 'The new one' }),
+    // Secret: what is wrong with it is told without it.
+    password: Type.Unsafe<string>({
+      type: 'string',
+      minLength: 8,
+      maxLength: 1000,
+      secret: true,
+      description: 'The new one',
+    }),
   }),
   output: Type.Object({ changed: Type.Boolean() }),
   create: ({ records }) => {

@@ -205,6 +205,170 @@ describe('outgoing connections', () => {
     });
   });
 
+  describe('replacing', () => {
+    const other = { ...definition, options: { url: 'wire://other' } };
+    /** Connections that are answered when a test says so. */
+    function answered() {
+      const asked: {
+        url: string;
+        told: ConnectionEvents;
+        up: () => void;
+        fail: (error: Error) => void;
+        open: boolean;
+      }[] = [];
+      const made = opening(
+        (_, { url }, told) =>
+          new Promise((resolve, reject) => {
+            const one = { url: String(url), told, up, fail: reject, open: false };
+            asked.push(one);
+            function up() {
+              one.open = true;
+              resolve({ ...wire(), send: async () => url, close: async () => void (one.open = false) });
+            }
+          }),
+      );
+      const open = () => asked.filter((one) => one.open).map(({ url }) => url);
+      return { ...made, asked, open };
+    }
+
+    it('of two changes quickly one after the other the later one counts, in whatever order they are answered', async () => {
+      const { connections, asked, open } = answered();
+      const opened = connections.open(definition);
+      asked[0]?.up();
+      const crm = await opened;
+      const first = connections.replace(other);
+      const second = connections.replace({ ...definition, options: { url: 'wire://third' } });
+      asked[2]?.up();
+      await second;
+      asked[1]?.up();
+      await first;
+      await settled();
+      expect([await crm.send({}), open()]).to.deep.equal(['wire://third', ['wire://third']]);
+      await connections.closeAll();
+    });
+    it('one that is replaced while it opens is closed once it is open', async () => {
+      const { connections, asked, open } = answered();
+      const opened = connections.open(definition);
+      const replaced = connections.replace(other);
+      asked[1]?.up();
+      asked[0]?.up();
+      const crm = await opened;
+      await replaced;
+      await settled();
+      expect([await crm.send({}), open()]).to.deep.equal(['wire://other', ['wire://other']]);
+      await connections.closeAll();
+    });
+    it('one that is lost while it is replaced is tried once at a time', async () => {
+      const { connections, asked, open, lines } = answered();
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        const opened = connections.open(definition);
+        asked[0]?.up();
+        const crm = await opened;
+        const replaced = connections.replace(other);
+        asked[0]?.told.lost('the cable');
+        expect(crm.up).to.equal(false);
+        mock.timers.tick(10_000);
+        await settled();
+        expect(asked.map(({ url }) => url)).to.deep.equal(['wire://crm', 'wire://other']);
+        asked[1]?.fail(new Error('refused'));
+        await replaced;
+        mock.timers.tick(10_000);
+        await settled();
+        expect(asked).to.have.length(3);
+        asked[2]?.up();
+        await settled();
+        expect([crm.up, open()]).to.deep.equal([true, ['wire://other']]);
+        mock.timers.tick(60_000);
+        await settled();
+        expect(asked).to.have.length(3);
+        expect(lines.filter(({ msg }) => msg === 'a connection is up')).to.have.length(1);
+        await connections.closeAll();
+      } finally {
+        mock.timers.reset();
+      }
+    });
+    it('one that is lost while its replacement turns out to be impossible is opened again', async () => {
+      const { connections, asked } = answered();
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        const opened = connections.open(definition);
+        asked[0]?.up();
+        const crm = await opened;
+        const replaced = refusal(connections.replace(other));
+        asked[0]?.told.lost('the cable');
+        asked[1]?.fail(new GantryError('CONNECTION_INVALID', 'no such certificate'));
+        expect((await replaced).code).to.equal('CONNECTION_INVALID');
+        mock.timers.tick(1000);
+        await settled();
+        expect(asked.map(({ url }) => url)).to.deep.equal(['wire://crm', 'wire://other', 'wire://crm']);
+        asked[2]?.up();
+        await settled();
+        expect(await crm.send({})).to.equal('wire://crm');
+        await connections.closeAll();
+      } finally {
+        mock.timers.reset();
+      }
+    });
+    it('one that is down and is tried is up once, with the new definition', async () => {
+      const { connections, asked, lines, open } = answered();
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        const opened = connections.open(definition);
+        asked[0]?.fail(new Error('refused'));
+        await opened;
+        mock.timers.tick(15_000);
+        await settled();
+        const replaced = connections.replace(other);
+        asked[1]?.up();
+        asked[2]?.up();
+        const crm = await replaced;
+        await settled();
+        expect([await crm.send({}), open()]).to.deep.equal(['wire://other', ['wire://other']]);
+        expect(lines.filter(({ msg }) => msg === 'a connection is up')).to.deep.equal([]);
+        await connections.closeAll();
+        expect(open()).to.deep.equal([]);
+      } finally {
+        mock.timers.reset();
+      }
+    });
+    it('of two changes of which the later one is impossible the earlier one comes', async () => {
+      const { connections, asked, open } = answered();
+      mock.timers.enable({ apis: ['setTimeout'] });
+      try {
+        const opened = connections.open(definition);
+        asked[0]?.up();
+        const crm = await opened;
+        const first = connections.replace(other);
+        const second = refusal(connections.replace({ ...definition, options: { url: 'wire://third' } }));
+        asked[2]?.fail(new GantryError('CONNECTION_INVALID', 'no such certificate'));
+        asked[1]?.up();
+        await Promise.all([first, second]);
+        expect(await crm.send({})).to.equal('wire://crm');
+        mock.timers.tick(15_000);
+        await settled();
+        asked[3]?.up();
+        await settled();
+        expect([await crm.send({}), open()]).to.deep.equal(['wire://other', ['wire://other']]);
+        await connections.closeAll();
+      } finally {
+        mock.timers.reset();
+      }
+    });
+    it('one that is closed while it is replaced stays closed', async () => {
+      const { connections, asked, open } = answered();
+      const opened = connections.open(definition);
+      asked[0]?.up();
+      await opened;
+      const replaced = connections.replace(other);
+      await connections.close('crm');
+      asked[1]?.up();
+      await replaced;
+      await settled();
+      expect([open(), connections.list()]).to.deep.equal([[], []]);
+    });
+  });
+
   describe('checking', () => {
     const checks = (checkOptions: NonNullable<Transport['checkOptions']>) =>
       opening(async () => wire(), { checkOptions }).connections;

@@ -3,7 +3,8 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Call, type GantryError, isGantryError } from '../../core/api.ts';
+import { Call, definePlugin, type GantryError, isGantryError, Type } from '../../core/api.ts';
+import type { Loaded } from '../../core/plugin.ts';
 import type { Definition } from '../../core/record.ts';
 import { BY, type OperatedOptions, operated } from '../fixtures/operated.ts';
 
@@ -43,10 +44,10 @@ describe('records in effect', function () {
     return made;
   }
   afterEach(async () => {
-    for (const { kernel, data } of running.splice(0)) {
-      await kernel.stop();
-      rmSync(data, { recursive: true, force: true });
-    }
+    const all = running.splice(0);
+    // Some share a folder.
+    for (const { kernel } of all) await kernel.stop();
+    for (const { data } of all) rmSync(data, { recursive: true, force: true });
   });
 
   async function refusal(work: Promise<unknown>): Promise<GantryError> {
@@ -225,6 +226,55 @@ describe('records in effect', function () {
     expect(lines.at(-1)?.msg).to.equal('shown');
   });
 
+  describe('a whole configuration', () => {
+    const batch = (kind: string, definition: Definition) => [{ kind, definition }];
+
+    it('is refused with what no server could put into effect, and not only with what the schema sees', async () => {
+      const { records } = await start();
+      const twice = basic('people', ['ada', 'people-1'], ['ada', 'people-2']);
+      const alone = await refusal(records.create('security', twice, BY));
+      const together = await refusal(records.apply(batch('security', twice), BY));
+      expect([alone.code, together.code]).to.deep.equal(['RECORD_INVALID', 'RECORD_INVALID']);
+      expect(together.problems?.[0]?.path).to.equal(`/records/0/definition${alone.problems?.[0]?.path}`);
+      expect((await refusal(records.get('security', 'people'))).code).to.equal('RECORD_NOT_FOUND');
+    });
+    it('may take the address of what it takes away', async () => {
+      const { records, bound } = await start();
+      await records.create('channel', channel('c', 'a'), BY);
+      await records.apply(batch('channel', channel('d', 'a')), BY, { prune: ['channel'] });
+      expect([bound.get('a')?.name, bound.size, records.status().refused]).to.deep.equal(['d', 1, []]);
+    });
+    it('that is applied twice at once is applied once, and one who comes too late is told', async () => {
+      const { records } = await start();
+      const outcomes = await Promise.allSettled(
+        ['a', 'b'].map((topic) => records.apply(batch('channel', channel('c', topic)), BY)),
+      );
+      const [late] = outcomes.flatMap((one) => (one.status === 'rejected' ? [one.reason as GantryError] : []));
+      expect([late?.kind, (await records.get('channel', 'c')).version]).to.deep.equal(['conflict', 1]);
+    });
+  });
+
+  it('one address written in two ways is one: two servers at once cannot both have it', async () => {
+    const address = Type.Object(
+      { queue: Type.String(), host: Type.String({ default: 'main' }) },
+      { additionalProperties: false },
+    );
+    const plugin = definePlugin({
+      id: 'transport.queues',
+      api: 1,
+      config: Type.Object({}),
+      create: () => ({ supports: { reply: false, headers: false, largeBody: false }, address, bind() {}, unbind() {} }),
+    });
+    const more = [{ id: 'transport.queues', plugin, config: {} } as unknown as Loaded];
+    const { records } = await start({ more });
+    const made = (name: string, where: object) =>
+      records.create('channel', { name, transport: 'queues', address: where, service: 'echo' }, BY);
+    await made('c', { queue: 'q', host: 'main' });
+    expect((await refusal(made('d', { host: 'main', queue: 'q' }))).code).to.equal('RECORD_TAKEN');
+    expect((await refusal(made('d', { queue: 'q' }))).code).to.equal('RECORD_TAKEN');
+    await made('d', { queue: 'q', host: 'other' });
+  });
+
   describe('several servers', () => {
     it('a change that one acknowledged is in effect on the others, without a word from it', async () => {
       const one = await start();
@@ -240,6 +290,32 @@ describe('records in effect', function () {
       const stale = [first, second].find(({ status }) => status === 'rejected') as PromiseRejectedResult;
       expect(stale.reason).to.include({ kind: 'conflict' });
       await until('both serve the same', () => [...one.bound.keys()].join() === [...two.bound.keys()].join());
+    });
+    it('two administrators who are taken away on two servers at once: one of them stays', async () => {
+      const one = await start();
+      const two = await start({ data: one.data, name: 'two' });
+      const names = ['ada', 'bob'];
+      for (let round = 0; round < 5; round++) {
+        const version = async (name: string) => (await one.records.get('user', name).catch(() => null))?.version ?? 0;
+        for (const name of names) {
+          const user = { name, role: 'administrator', password: 'a-password' };
+          const known = await version(name);
+          if (known === 0) await one.records.create('user', user, BY);
+          else await one.records.update('user', name, known, { role: 'administrator', active: true }, BY);
+        }
+        const [ada, bob] = [await version('ada'), await version('bob')];
+        const outcomes = await Promise.allSettled([
+          one.records.update('user', 'ada', ada, round % 2 === 0 ? { role: 'viewer' } : { active: false }, BY),
+          round < 2
+            ? two.records.update('user', 'bob', bob, { role: 'viewer' }, BY)
+            : two.records.remove('user', 'bob', undefined, BY),
+        ]);
+        const refused = outcomes.flatMap((o) => (o.status === 'rejected' ? [(o.reason as GantryError).kind] : []));
+        expect(refused, `round ${round}`).to.deep.equal(['conflict']);
+        const { items } = await one.records.list('user', { limit: 10 });
+        const left = items.filter(({ definition: d }) => d['role'] === 'administrator' && d['active'] !== false);
+        expect(left, `round ${round}`).to.have.length(1);
+      }
     });
     it('the same address on two servers at once: one of the two is refused', async () => {
       const one = await start({ pollMs: 60_000 });

@@ -1,4 +1,7 @@
 /** Security definitions by name, and several of them on one channel. */
+import { setImmediate as turn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import { Call, GantryError, type Guard, type Identity, isGantryError, Type } from '../../core/api.ts';
 import { Securities } from '../../core/securities.ts';
@@ -42,6 +45,37 @@ function scripted(): ReadonlyMap<string, Guard> {
 }
 
 describe('security definitions', () => {
+  it('that are gone leave nothing behind, unless a channel waits for them', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const securities = new Securities(scripted());
+    const waiting = securities.shared(['s1']);
+    const round = (from: number) => {
+      for (let i = from; i < from + 30_000; i++) {
+        const name = `s${i}`;
+        securities.define({ name, guard: 'now', definition: { gives: 'ada' } });
+        securities.shared([name]);
+        securities.retire(name);
+      }
+    };
+    const used = async () => {
+      // What is forgotten is told after a collection, in a turn of its own.
+      for (let i = 0; i < 5; i++) {
+        collect();
+        await turn();
+      }
+      return process.memoryUsage().heapUsed;
+    };
+    round(0);
+    const before = await used();
+    round(100_000);
+    expect((await used()) - before).to.be.lessThan(1_500_000);
+    expect(() => waiting(new Call('c', {}))).to.throw(GantryError, 'not available');
+    securities.define({ name: 's1', guard: 'now', definition: { gives: 'bob' } });
+    expect(await waiting(new Call('c', {}))).to.include({ name: 'bob' });
+    expect(securities.names()).to.deep.equal(['s1']);
+  });
+
   const define = (securities: Securities, name: string, guard: string, gives: string) =>
     securities.define({ name, guard, definition: { gives } });
 

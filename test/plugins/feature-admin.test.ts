@@ -1,7 +1,14 @@
 import { spawn } from 'node:child_process';
+import { copyFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
-import { defineService, type GantryError, type Service, Type } from '../../core/api.ts';
+import { defineService, GantryError, type Odb, type Service, Type } from '../../core/api.ts';
+import type { Loaded } from '../../core/plugin.ts';
+import admin from '../../plugins/feature-admin/index.ts';
+import users from '../../plugins/guard-users/index.ts';
 import { folder, follow, home, type Running } from '../e2e/process.ts';
+import { operated } from '../fixtures/operated.ts';
 import { type AdminServer, adminServer, basic, PASSWORD } from '../services/admin-server.ts';
 
 describe('feature.admin', function () {
@@ -76,6 +83,136 @@ describe('feature.admin', function () {
     const refused = await adminServer({ config: { 'guard.users': null } }).catch((error: GantryError) => error);
     expect(refused).to.include({ code: 'CONFIG_INVALID' });
     expect((refused as GantryError).hint).to.include('guard.users');
+  });
+
+  describe('with a database that is away', () => {
+    type Mutable = { -readonly [K in keyof Odb]: Odb[K] };
+    const all = ['load', 'revision', 'changes', 'pick', 'find', 'list', 'write'] as const;
+    const gone = () => Promise.reject(new GantryError('ODB_UNAVAILABLE', 'The database is away'));
+    const running: Awaited<ReturnType<typeof operated>>[] = [];
+    const printed: string[] = [];
+    const { write } = process.stdout;
+
+    async function server(data?: string, withAdmin = true) {
+      const plugins = [
+        { id: 'guard.users', plugin: users, config: {} },
+        { id: 'feature.admin', plugin: admin, config: {} },
+      ];
+      const more = withAdmin ? (plugins as unknown as Loaded[]) : [];
+      const made = await operated({ more, ...(data === undefined ? {} : { data }) });
+      running.push(made);
+      const odb = made.kernel.cradle.odb as Mutable;
+      const there = { ...odb };
+      return {
+        ...made,
+        odb,
+        away: () => void Object.assign(odb, Object.fromEntries(all.map((one) => [one, gone]))),
+        back: () => void Object.assign(odb, Object.fromEntries(all.map((one) => [one, there[one]]))),
+      };
+    }
+    async function until(what: string, holds: () => unknown): Promise<void> {
+      for (let i = 0; i < 200; i++) {
+        if (await holds()) return;
+        await wait(25);
+      }
+      expect.fail(`not within 5 s: ${what}`);
+    }
+    beforeEach(() => {
+      printed.length = 0;
+      process.stdout.write = ((text: string, ...rest: []) => {
+        printed.push(String(text));
+        return write.call(process.stdout, text, ...rest);
+      }) as typeof write;
+    });
+    afterEach(async () => {
+      process.stdout.write = write;
+      const stopped = running.splice(0);
+      for (const { kernel } of stopped) await kernel.stop();
+      for (const { data } of stopped) rmSync(data, { recursive: true, force: true });
+    });
+    const told = () => printed.filter((text) => text.includes('The first administrator'));
+
+    it('the first administrator is made when it is back, and the server is put on record', async () => {
+      const before = await server(undefined, false);
+      await before.kernel.start();
+      await before.kernel.stop();
+      const { kernel, records, away, back } = await server(before.data);
+      away();
+      await kernel.start();
+      expect([kernel.state, records.status().source, told()]).to.deep.equal(['ready', 'snapshot', []]);
+      back();
+      await until('somebody is there', () => records.find('user', 'admin') !== null);
+      await until('the server is there', () => records.find('server', 'gantry') !== null);
+      expect(told()).to.have.length(1);
+    });
+    it('where there are users already nobody is made, also where those on disk are older', async () => {
+      const before = await server(undefined, false);
+      await before.kernel.start();
+      await before.kernel.stop();
+      const other = await server(undefined, false);
+      copyFileSync(path.join(before.data, 'gantry.sqlite'), path.join(other.data, 'gantry.sqlite'));
+      copyFileSync(path.join(before.data, 'secret.keys'), path.join(other.data, 'secret.keys'));
+      await other.kernel.start();
+      const person = { name: 'ada', role: 'administrator', password: PASSWORD };
+      await other.records.create('user', person, { name: 'test' });
+      await other.kernel.stop();
+      copyFileSync(path.join(other.data, 'gantry.sqlite'), path.join(before.data, 'gantry.sqlite'));
+      const { kernel, records, away, back } = await server(before.data);
+      away();
+      await kernel.start();
+      back();
+      await until('the server is there', () => records.find('server', 'gantry') !== null);
+      expect([records.find('user', 'admin'), told()]).to.deep.equal([null, []]);
+    });
+    it('a stop ends the waiting', async () => {
+      const before = await server(undefined, false);
+      await before.kernel.start();
+      await before.kernel.stop();
+      const { kernel, away, lines } = await server(before.data);
+      away();
+      await kernel.start();
+      await kernel.stop();
+      expect(lines.filter(({ level }) => level === 'error')).to.deep.equal([]);
+      expect(told()).to.deep.equal([]);
+    });
+    it('where only the answer was lost, the password of the first administrator is told nevertheless', async () => {
+      const { kernel, odb, data } = await server();
+      const { write: save } = odb;
+      odb.write = async (...args) => {
+        await save.apply(odb, args);
+        throw new GantryError('ODB_UNAVAILABLE', 'The answer was lost');
+      };
+      const error = await kernel.start().then(
+        () => null,
+        (thrown: GantryError) => thrown,
+      );
+      expect(error?.code).to.equal('ODB_UNAVAILABLE');
+      expect(told().join()).to.match(/may have been made/);
+      const [, password = ''] = / {2}(\S{20})\n/.exec(told().join()) ?? [];
+      const again = await server(data);
+      await again.kernel.start();
+      const hash = again.records.find('user', 'admin')?.definition['passwordHash'];
+      expect(await again.kernel.cradle.passwords?.verify(password, String(hash))).to.equal(true);
+    });
+    it('the start waits for it once, where it is to put the server on record', async () => {
+      const { kernel, odb, lines } = await server();
+      const { find } = odb;
+      let asked = 0;
+      let written = 0;
+      odb.find = (kind, name) => {
+        if (kind !== 'server') return find.call(odb, kind, name);
+        asked++;
+        return gone();
+      };
+      const { write: save } = odb;
+      odb.write = (writes, by) => {
+        if (writes[0]?.kind === 'server') written++;
+        return save.call(odb, writes, by);
+      };
+      await kernel.start();
+      expect([asked, written]).to.deep.equal([1, 0]);
+      expect(lines.some(({ msg }) => msg === 'this server could not be put on record')).to.equal(true);
+    });
   });
 
   describe('the first administrator', () => {

@@ -1,4 +1,5 @@
 import http from 'node:http';
+import { expect } from 'chai';
 import type { HttpHost } from '../../core/ports/http.ts';
 import rest from '../../plugins/transport-rest/index.ts';
 import { testTransport } from '../kit/transport.ts';
@@ -42,4 +43,29 @@ testTransport({
       close: async () => agent.destroy(),
     };
   },
+});
+
+describe('transport.rest: claims', () => {
+  const { claims } = rest.create({ config: { maxBodyBytes: 1 } } as unknown as Parameters<typeof rest.create>[0]);
+  const of = (path: string, method?: string | string[], verbs: string[] | null = null) =>
+    claims?.({ path, ...(method === undefined ? {} : { method }) }, verbs);
+
+  it('are one for each method', () => {
+    expect(of('/a', ['GET', 'PUT'])).to.deep.equal(['GET /a', 'PUT /a']);
+    expect(of('/a')).to.deep.equal(['POST /a']);
+    expect(of('/a', undefined, ['get', 'delete'])).to.deep.equal(['GET /a', 'DELETE /a']);
+  });
+  it('are the same for paths that the router takes for one, and others for others', () => {
+    for (const [one, other] of [
+      ['/o/{id}', '/o/{no}'],
+      ['/o/{*rest}', '/o/{*all}'],
+      ['/%61bc', '/abc'],
+      ['/a%2fb', '/a%2Fb'],
+      ['/ä', '/%C3%A4'],
+    ] as const) {
+      expect(of(one), one).to.deep.equal(of(other));
+    }
+    const different = ['/o/{id}', '/o/{*id}', '/o/id', '/o/id/', '/O/id', '/a%2Fb', '/a/b', '/%7Bid%7D/x', '/{id}/x'];
+    expect(new Set(different.flatMap((path) => of(path))).size).to.equal(different.length);
+  });
 });

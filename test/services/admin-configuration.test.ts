@@ -84,6 +84,16 @@ describe('services/admin: configuration', () => {
       expect((await server.ask('gantry.channel.list', {}, basic('ada'))).status).to.equal(200);
     });
 
+    it('refuses what no server could bind, and not only what the schema sees', async () => {
+      const definition = { name: 'c', transport: 'rest', address: { path: '/a/{*rest}/b' }, service: 'demo.hello' };
+      for (const dryRun of [true, false]) {
+        const { status, body } = await apply([{ kind: 'channel', definition }], { dryRun });
+        expect([status, body.code]).to.deep.equal([400, 'RECORD_INVALID']);
+        expect(body.errors[0].path).to.match(/^\/records\/0\/definition/);
+      }
+      expect((await server.ask('gantry.channel.get', { name: 'c' })).status).to.equal(404);
+    });
+
     it('leaves alone what says the same already, secrets too', async () => {
       await apply(WHOLE);
       const before = await revision();

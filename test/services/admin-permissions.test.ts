@@ -212,6 +212,27 @@ describe('services/admin: permissions', () => {
       });
     }
 
+    it("by a developer's channel that has the name of one of the admin API", async () => {
+      const name = 'gantry.admin/gantry.session.create';
+      const address = { method: 'POST', path: '/trap' };
+      const taken = await server.ask('gantry.channel.create', { ...door('demo.hello'), name, address }, developer);
+      expect([taken.status, taken.body.code]).to.deep.equal([409, 'CHANNEL_DUPLICATE']);
+      expect((await server.ask('gantry.session.create', {}, developer)).status).to.equal(200);
+      // One that is switched off is no channel, and its removal takes none away.
+      const off = { ...door('demo.hello'), name, address, active: false };
+      await server.good('gantry.channel.create', off, developer);
+      const on = await server.ask('gantry.channel.toggle', { name, version: 1, active: true }, developer);
+      expect(on.status).to.equal(409);
+      await server.good('gantry.channel.remove', { name }, developer);
+      expect((await server.ask('gantry.session.create', {}, developer)).status).to.equal(200);
+      // All at once nothing is tried out together with what makes room; it is refused where it would take effect.
+      const records = [{ kind: 'channel', definition: { ...door('demo.hello'), name, address } }];
+      await server.ask('gantry.configuration.apply', { records });
+      expect((await server.ask('gantry.session.create', {}, developer)).status).to.equal(200);
+      await server.ask('gantry.channel.remove', { name });
+      expect((await server.ask('gantry.session.create', {}, developer)).status).to.equal(200);
+    });
+
     it('by a developer who takes the guard from a channel that an administrator made', async () => {
       const made = { ...door('gantry.server.info'), security: { guard: 'users', role: 'administrator' } };
       await server.good('gantry.channel.create', made);
@@ -220,6 +241,43 @@ describe('services/admin: permissions', () => {
       const reply = await fetch(`${server.url}/back-door`, { method: 'POST', headers: { authorization: developer } });
       expect(reply.status).to.equal(403);
       expect((await server.ask('gantry.channel.update', input)).status).to.equal(200);
+      await server.good('gantry.channel.remove', { name: 'back door' });
+    });
+
+    it('by who may switch channels on and off: a door to the admin API can be shut, not opened', async () => {
+      const made = { ...door('gantry.server.info'), active: false };
+      await server.good('gantry.channel.create', made);
+      const toggle = (version: number, active: boolean, who?: string) =>
+        server.ask('gantry.channel.toggle', { name: 'back door', version, active }, who);
+      for (const who of [developer, basic('a operator')]) {
+        const refused = await toggle(1, true, who);
+        expect([refused.status, refused.body.code]).to.deep.equal([403, 'FORBIDDEN']);
+      }
+      expect((await toggle(1, true)).status).to.equal(200);
+      expect((await toggle(2, false, basic('a operator'))).status).to.equal(200);
+      await server.good('gantry.channel.remove', { name: 'back door' });
+      await server.good('gantry.channel.create', { ...door('demo.hello'), active: false }, developer);
+      expect((await toggle(1, true, basic('a operator'))).status).to.equal(200);
+      await server.good('gantry.channel.remove', { name: 'back door' });
+    });
+
+    it('by a developer who changes a channel in the moment in which an administrator does', async () => {
+      await server.good('gantry.channel.create', door('demo.hello'), developer);
+      const { records } = server.kernel.cradle;
+      const mutable = records as { get: typeof records.get };
+      const { get } = records;
+      const made = { service: 'gantry.server.info', security: { guard: 'users', role: 'administrator' } };
+      mutable.get = async (kind, name) => {
+        const read = await get.call(records, kind, name);
+        mutable.get = get;
+        await records.update('channel', 'back door', 1, made, { name: 'an administrator' });
+        return read;
+      };
+      const input = { name: 'back door', version: 2, changes: { security: null } };
+      const late = await server.ask('gantry.channel.update', input, developer);
+      expect([late.status, late.body.code]).to.deep.equal([409, 'RECORD_STALE']);
+      const reply = await fetch(`${server.url}/back-door`, { method: 'POST' });
+      expect(reply.status).to.equal(401);
       await server.good('gantry.channel.remove', { name: 'back door' });
     });
 

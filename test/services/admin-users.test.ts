@@ -188,6 +188,8 @@ describe('services/admin: users and sessions', () => {
       const name = await user();
       for (const password of ['', '1234567', null, 12_345_678]) {
         const refused = await server.ask('gantry.session.password', { password }, basic(name));
+        // Too short or not, it may be one that is in use elsewhere.
+        if (typeof password === 'string' && password !== '') expect(JSON.stringify(refused)).to.not.include(password);
         expect([refused.status, refused.body.errors[0].path]).to.deep.equal([400, '/password']);
       }
       for (const password of ['pass:word:with:colons', 'пароль с пробелами', '\u{1f511}'.repeat(8), '*'.repeat(8)]) {
