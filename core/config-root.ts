@@ -13,9 +13,6 @@ const LevelName = Type.Union(
 /** A timer set for longer fires at once. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-/** Beside the config file. */
-export const DATA = '../data';
-
 /** What each entry of "plugins" may have beside the plugin's own block. */
 export const Entry = Type.Object(
   { use: Type.Optional(Type.String({ minLength: 1 })), optional: Type.Optional(Type.Boolean()) },
@@ -28,8 +25,9 @@ export const Config = Type.Object(
   {
     name: Type.String({ default: 'gantry', minLength: 1, maxLength: 100, description: 'The name of this process' }),
     data: Type.String({
-      default: DATA,
-      description: 'Folder for what this process keeps; beside the config file, or where a variable says',
+      default: 'data',
+      description:
+        'Folder for what this process keeps; beside the config file, or beside its folder where that is named config',
     }),
     log: Type.Object(
       {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { TSchema } from 'typebox';
 import { type Document, parseDocument, visit } from 'yaml';
 import { compileCoerce } from './coerce.ts';
-import { Config, DATA } from './config-root.ts';
+import { Config } from './config-root.ts';
 import { GantryError, type Problem, refuse } from './errors.ts';
 import { compileConfig } from './schema.ts';
 
@@ -107,8 +107,15 @@ function byName(under: readonly unknown[], over: readonly unknown[]): unknown[] 
 
 /** What an operator gives by a variable is relative to where he stands, everything else to the config file. */
 function dataFolder(data: unknown, dir: string): unknown {
-  if (data instanceof Written) return data.text === '' ? path.resolve(dir, DATA) : path.resolve(data.text);
-  return typeof data === 'string' || data === undefined ? path.resolve(dir, data || DATA) : data;
+  if (data instanceof Written) return data.text === '' ? ownDataFolder(dir) : path.resolve(data.text);
+  if (data === undefined || data === '') return ownDataFolder(dir);
+  return typeof data === 'string' ? path.resolve(dir, data) : data;
+}
+
+/** Where nothing is said. What is in node_modules is gone with the next installation, so not there. */
+function ownDataFolder(dir: string): string {
+  if (dir.split(path.sep).includes('node_modules')) return path.resolve('data');
+  return path.join(path.basename(dir) === 'config' ? path.dirname(dir) : dir, 'data');
 }
 
 /** What begins with a reference could not be resolved before that was put in. */

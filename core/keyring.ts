@@ -289,7 +289,16 @@ function make(file: string): boolean {
       hint: `Make its folder writable, put a key into the file yourself, or configure one. ${MAKE_ONE}`,
     });
   } finally {
-    rmSync(draft, { force: true });
+    drop(draft);
+  }
+}
+
+/** Node 24 throws for a file whose folder is none, also with `force`. */
+function drop(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Then there is nothing to take away.
   }
 }
 

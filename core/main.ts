@@ -10,7 +10,9 @@ import { configDocs } from './config-docs.ts';
 import { Config, Entry } from './config-root.ts';
 import { configSchema } from './config-schema.ts';
 import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
+import { greeting } from './greeting.ts';
 import { Kernel, type KernelOptions } from './kernel.ts';
+import { Keyring } from './keyring.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
@@ -44,12 +46,8 @@ async function main(): Promise<void> {
   if (values.help === true) return say(USAGE);
   if (values.version === true) return say(`${version}\n`);
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-  if (command === undefined || positionals.length > 1) {
-    const what = command === undefined ? `There is no command '${name}'.` : `'${positionals[1]}' is one word too many.`;
-    throw new GantryError('CONFIG_INVALID', what, {
-      hint: `${didYouMean(name, Object.keys(COMMANDS))}\n\n${USAGE}`.trim(),
-    });
-  }
+  if (command === undefined) throw misused(`There is no command '${name}'. ${didYouMean(name, Object.keys(COMMANDS))}`);
+  if (positionals.length > 1) throw misused(`'${positionals[1]}' is one word too many.`);
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
   await command({ config, docs: values.docs === true, ...(values.out === undefined ? {} : { out: values.out }) });
 }
@@ -74,8 +72,13 @@ function parsed() {
       },
     });
   } catch (thrown) {
-    throw new GantryError('CONFIG_INVALID', (thrown as Error).message.split('. ')[0] as string, { hint: USAGE });
+    throw misused(`${(thrown as Error).message.split('. ')[0]}.`);
   }
+}
+
+/** As a client of a server tells it, too: see EXITS there. */
+function misused(what: string): GantryError {
+  return new GantryError('USAGE', what.trim(), { kind: 'setup', hint: `\n${USAGE}` });
 }
 
 async function start({ config: file }: Options): Promise<void> {
@@ -119,7 +122,8 @@ async function schema({ out, docs }: Options): Promise<void> {
 }
 
 /** Finds every plugin and checks its block. Throws CONFIG_INVALID with all problems, those of the survey among them. */
-async function load({ config, dir, problems: surveyed, usable }: Survey): Promise<Loaded[]> {
+async function load(survey: Survey): Promise<Loaded[]> {
+  const { config, dir, problems: surveyed, usable } = survey;
   if (!usable) refuse(surveyed);
   const known = ownPlugins();
   const found = await Promise.all(
@@ -127,10 +131,24 @@ async function load({ config, dir, problems: surveyed, usable }: Survey): Promis
   );
   const loaded = found.filter((one): one is Loaded => 'plugin' in one);
   const missing = found.filter((one): one is readonly Problem[] => !('plugin' in one));
-  const problems = [...missing.flat(), ...loaded.flatMap(checkBlock)];
+  const problems = [...missing.flat(), ...loaded.flatMap(checkBlock), ...keyProblems(survey)];
   // What a reference could not write is wrong once, not also of the wrong type.
   refuse([...surveyed, ...problems.filter(({ path: at }) => !surveyed.some((p) => p.path === at))]);
   return loaded;
+}
+
+/** Keys in a file are read, or made, at the start. */
+function keyProblems({ config, problems }: Survey): Problem[] {
+  if (problems.some(({ path: at }) => at.startsWith('secrets'))) return [];
+  const { keys } = wrapSecrets(Config.properties.secrets, config.secrets) as NonNullable<KernelOptions['secrets']>;
+  if (keys === undefined || keys.reveal().trim() === '') return [];
+  try {
+    new Keyring({ keys, file: '' });
+    return [];
+  } catch (thrown) {
+    const { message, hint } = toGantryError(thrown);
+    return [{ path: 'secrets.keys', message, ...(hint === undefined ? {} : { hint }) }];
+  }
 }
 
 /** One entry of "plugins" with its module, or what is wrong with it. */
@@ -205,25 +223,12 @@ function makeData(folder: string): void {
 }
 
 /** For the person who started it; the log goes to stderr. */
-function greet(kernel: Kernel, { name, channels }: Config): void {
+function greet(kernel: Kernel, config: Config): void {
   if (kernel.state !== 'ready') return;
-  const endpoints = [...kernel.cradle.transports.values()].flatMap((transport) => transport.endpoints?.() ?? []);
-  const own = new Set(channels.map((c) => c.name));
-  const shown = endpoints.filter(({ channel }) => own.has(channel)).slice(0, 20);
-  const width = Math.max(0, ...shown.map((e) => e.address.length));
-  const lines = shown.map((e) => `  ${e.address.padEnd(width)}  ${serviceOf(e.channel, channels)}`);
-  const more = endpoints.length > shown.length ? [`  ... and ${endpoints.length - shown.length} more`] : [];
-  const example = endpoints.find((e) => e.example !== undefined)?.example;
-  const hint = example === undefined ? [] : ['', 'Try it:', `  ${example}`];
-  say(['', `Gantry ${version}, server '${name}', is ready.`, '', ...lines, ...more, ...hint, '', ''].join('\n'));
-  kernel.log.info(
-    { channels: kernel.cradle.channels.list().length, services: kernel.cradle.services.names().length },
-    'ready',
-  );
-}
-
-function serviceOf(channel: string, channels: Config['channels']): string {
-  return channels.find((c) => c.name === channel)?.service ?? channel;
+  const { transports, channels, services } = kernel.cradle;
+  const endpoints = [...transports.values()].flatMap((transport) => transport.endpoints?.() ?? []);
+  say(greeting(version, config, endpoints));
+  kernel.log.info({ channels: channels.list().length, services: services.names().length }, 'ready');
 }
 
 function say(text: string): void {
@@ -236,11 +241,11 @@ function exitWith(thrown: unknown): void {
   if (error === null) process.stderr.write(`gantry: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);
   else {
     const problems = error.problems?.map((p) => `  ${explain(p).replaceAll('\n', '\n  ')}\n`).join('') ?? '';
-    const hint = error.hint === undefined ? '' : ` ${error.hint}`;
+    const hint = error.hint === undefined ? '' : error.hint.replace(/^(?=\S)/, ' ');
     const end = /[.!?:]$/.test(error.message) || problems !== '' ? '' : '.';
     process.stderr.write(
       `gantry: ${error.message}${end}${hint}${problems === '' ? '' : `\n${problems}`}\n`.replace(/\n+$/, '\n'),
     );
   }
-  process.exit(1);
+  process.exit(error?.code === 'USAGE' ? 2 : 1);
 }

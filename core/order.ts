@@ -24,7 +24,7 @@ export function order(loaded: readonly Loaded[], kernelTokens: ReadonlySet<strin
       const given = givers.length > 0 || kernelTokens.has(need) || port?.many === true;
       if (!given && !(wants as readonly string[]).includes(need)) {
         throw new GantryError('PLUGIN_NEED_UNMET', `${taker.id} needs '${need}', and no plugin gives it`, {
-          hint: `Add a plugin of that port to "plugins" in the config, e.g. ${need}.<name>.`,
+          hint: `Add a plugin ${giverOf(need)}.<name> to "plugins" in the config, or take ${taker.id} away.`,
         });
       }
       for (const giver of givers) visit(giver, [...path, taker]);
@@ -33,6 +33,15 @@ export function order(loaded: readonly Loaded[], kernelTokens: ReadonlySet<strin
   };
   for (const one of [...loaded].sort((a, b) => stage(a) - stage(b))) visit(one, []);
   return [...sorted];
+}
+
+/** Of what the kernel itself gives only where there is such a plugin. */
+const THROUGH: Readonly<Record<string, string>> = { records: 'odb', sessions: 'odb' };
+
+/** The port whose plugin would give a token. */
+function giverOf(token: string): string {
+  const [port] = Object.entries(PORTS).find(([, rules]) => rules.token === token) ?? [];
+  return port ?? THROUGH[token] ?? token;
 }
 
 function stage({ plugin }: Loaded): number {

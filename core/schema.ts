@@ -303,6 +303,21 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
       const allowed = (params['allowedValues'] as unknown[]).map(String);
       return { ...wrong(`must be one of ${allowed.join(', ')}`), ...nearest(data, allowed) };
     }
+    case 'minLength':
+    case 'maxLength':
+    case 'minItems':
+    case 'maxItems':
+    case 'minProperties':
+    case 'maxProperties':
+      return wrong(
+        `must have ${keyword.startsWith('min') ? 'at least' : 'at most'} ${counted(keyword, params['limit'])}`,
+      );
+    case 'minimum':
+      return wrong(`must be ${params['limit']} or more`);
+    case 'maximum':
+      return wrong(`must be ${params['limit']} or less`);
+    case 'pattern':
+      return { ...wrong(`must match ${params['pattern']}`), expected: `text that matches ${params['pattern']}` };
     case 'const':
       return wrong(`must be ${JSON.stringify(params['allowedValue'])}`);
     case 'anyOf':
@@ -319,8 +334,14 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
   }
 
   function wrong(message: string): Problem {
-    return { path: locate(at), message, expected: message.replace(/^must (be )?/, ''), got };
+    return { path: locate(at), message, expected: message.replace(/^must (be |have )?/, ''), got };
   }
+}
+
+/** 'minLength', 3: '3 characters'. */
+function counted(keyword: string, limit: unknown): string {
+  const noun = keyword.endsWith('Length') ? 'character' : keyword.endsWith('Items') ? 'item' : 'key';
+  return `${limit} ${noun}${limit === 1 ? '' : 's'}`;
 }
 
 /** Only for text: what a caller sends instead may be an object that cannot be made into text at all. */
@@ -346,11 +367,16 @@ function isSecret(schema: unknown): boolean {
 
 /** What was there, short enough for a line, and nothing of it where it is secret. */
 function describe(value: unknown, schema: unknown): string {
-  if (isSecret(schema)) return 'a secret';
+  // Of what it is no text, the kind tells nothing of it.
+  if (isSecret(schema)) return typeof value === 'string' ? 'a secret' : `a secret that is ${article(kindOf(value))}`;
   if (typeof value === 'string') return value.length > 40 ? `a string of ${value.length}` : JSON.stringify(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (value === null || value === undefined) return String(value);
   return typeof value === 'object' ? 'an object' : String(value);
+}
+
+function kindOf(value: unknown): string {
+  return value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value;
 }
 
 function article(noun: string): string {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, link, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { GantryError, isGantryError } from './errors.ts';
@@ -235,6 +235,8 @@ export class Snapshots {
   /** Ends the wait between two writes. */
   #hurry = new AbortController();
   #problem: Error | null = null;
+  /** That of the file; null before it was looked at. */
+  #revision: number | null = null;
 
   constructor(options: SnapshotsOptions) {
     this.#options = options;
@@ -269,11 +271,35 @@ export class Snapshots {
     this.#running = null;
   }
 
+  /**
+   * A database that was lost, or restored, has less than this server knew last: that stays in a file of its own, from
+   * which it can be had back.
+   */
+  async #keepLater(revision: number): Promise<void> {
+    const { file, log } = this.#options;
+    this.#revision ??= await revisionOf(file);
+    if (revision >= this.#revision) return;
+    const kept = `${file}.${this.#revision}`;
+    try {
+      await rm(kept, { force: true });
+      await link(file, kept);
+    } catch (error) {
+      log.warn({ file, error }, 'the last state of a database that is there no more could not be kept');
+      return;
+    }
+    const told = 'the database has less than this server knew last: was it restored, or is it another one?';
+    log.warn({ revision, earlier: this.#revision, kept }, told);
+  }
+
   async #write(waiting: Waiting): Promise<void> {
     const { file, keyring, log } = this.#options;
     const before = this.#problem;
     try {
-      await writeSnapshot(file, waiting.take(), keyring);
+      const { records, ...state } = waiting.take();
+      const whole = { ...state, records: [...records] };
+      await this.#keepLater(whole.revision);
+      await writeSnapshot(file, whole, keyring);
+      this.#revision = whole.revision;
       if (this.#newest === waiting) this.#newest = null;
       this.#problem = null;
       if (before !== null) log.info({ file }, 'the snapshot is written again');
@@ -290,6 +316,16 @@ export class Snapshots {
 
 interface Waiting {
   readonly take: () => State;
+}
+
+/** What the first line says; 0 where that cannot be told. What it is used for needs no proof. */
+async function revisionOf(file: string): Promise<number> {
+  try {
+    const { revision } = headOf(await readFile(file), file);
+    return Number.isSafeInteger(revision) ? revision : 0;
+  } catch {
+    return 0;
+  }
 }
 
 /** The message of a system's error has the name of the draft, which is another each time. */

@@ -31,8 +31,9 @@ export function readArguments(argv: readonly string[], nouns: readonly Noun[]): 
   const tokens = tokensOf(argv, nouns);
   const all = tokens.flatMap((one) => (one.kind === 'positional' ? [one.value] : []));
   const written = tokens.flatMap((one) => (one.kind === 'option' ? [one] : []));
-  const asksHelp = all[0] === 'help' || written.some(({ name }) => name === 'help');
-  const [first, second, ...rest] = all[0] === 'help' ? all.slice(1) : all;
+  const asksHelp =
+    all[0] === 'help' || (all[1] === 'help' && all.length === 2) || written.some(({ name }) => name === 'help');
+  const [first, second, ...rest] = all[0] === 'help' ? all.slice(1) : asksHelp ? all.filter((w) => w !== 'help') : all;
   if (first === undefined) {
     const [unknown] = written.filter(({ name }) => name !== 'help' && name !== 'docs');
     if (asksHelp && unknown === undefined) {
@@ -55,8 +56,26 @@ export function readArguments(argv: readonly string[], nouns: readonly Noun[]): 
   if (verb !== undefined) return asked(noun, verb, rest, written, asksHelp);
   const verbs = noun.verbs.map(({ name }) => name);
   const what = second === undefined ? `What about '${first}'?` : `'${first}' has no '${second}'.`;
-  const hint = second === undefined ? '' : didYouMean(second, verbs);
+  const hint = second === undefined ? '' : didYouMean(second, verbs) || sameAs(second, verbs);
   throw usage(what, `${hint} One of: ${verbs.join(', ')}`.trim());
+}
+
+/** What the admin API, or another tool, calls it. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  remove: 'delete',
+  rm: 'delete',
+  show: 'get',
+  describe: 'get',
+  add: 'create',
+  new: 'create',
+  edit: 'update',
+  set: 'update',
+  ls: 'list',
+};
+
+function sameAs(word: string, verbs: readonly string[]): string {
+  const verb = Object.hasOwn(SYNONYMS, word) ? (SYNONYMS[word] as string) : '';
+  return verbs.includes(verb) ? `Did you mean '${verb}'?` : '';
 }
 
 /** `help --docs` prints what docs/cli.md has of the table. */

@@ -14,7 +14,8 @@ const COLUMNS: readonly Column<Entry>[] = [
   { title: 'ACTION', of: ({ action }) => action },
   { title: 'KIND', of: ({ kind }) => kind },
   { title: 'NAME', of: ({ name }) => name },
-  { title: 'VERSION', of: ({ version }) => version },
+  // What was removed has none.
+  { title: 'VERSION', of: ({ version }) => (version === 0 ? null : version) },
   { title: 'FIELDS', of: ({ before, after }) => changed(before, after) },
   { title: 'CALL', of: ({ cid }) => cid },
 ];

@@ -212,8 +212,14 @@ function kindOf(status: number): ErrorKind {
 /** Of the system or of node; '' where there is none. */
 function codeOf(thrown: unknown): string {
   const { cause = thrown } = thrown as { cause?: unknown };
-  const { code, errors } = (cause ?? {}) as { code?: unknown; errors?: readonly { code?: unknown }[] };
-  return String(code ?? errors?.[0]?.code ?? '');
+  const { code, errors, name } = (cause ?? {}) as {
+    code?: unknown;
+    errors?: readonly { code?: unknown }[];
+    name?: string;
+  };
+  // Its parser has no code for some of what is no HTTP since Node 24.
+  const unnamed = name === 'HTTPParserError' ? 'HPE_INVALID' : '';
+  return String(code ?? errors?.[0]?.code ?? unnamed);
 }
 
 /** Nothing was sent then. */

@@ -60,10 +60,13 @@ export function failureText(thrown: unknown): string {
 /** The message, without the problems that are listed below it. */
 function headingOf({ message, problems: [first] = [] }: GantryError): string {
   if (first === undefined) return message;
+  // The server's path may begin deeper than the client's.
+  const told = message.endsWith(first.message) ? message.lastIndexOf(': ') + 1 : message.length;
   const at = message.indexOf(`${first.path} ${first.message}`.trim());
-  const heading = at === -1 ? message : message.slice(0, at).trim();
+  const heading = message.slice(0, at === -1 ? told : at).trim();
   // What the server says of an input alone is its problems once more.
-  return heading === '' || heading.startsWith('/') ? 'What was given is not valid:' : heading;
+  if (heading === '' || heading.startsWith('/')) return 'What was given is not valid:';
+  return /[.:!?]$/.test(heading) ? heading : `${heading}:`;
 }
 
 /** The same for scripts: the problem document of the server, or one of the same shape; `exit` and `hint` are added. */

@@ -51,7 +51,7 @@ export const service: Noun = {
       does: 'runs one, as the user who asks, and prints its output as JSON',
       words: 'NAME',
       options: [
-        { name: 'input', value: 'JSON', does: 'its input, or @FILE, or - for stdin; default: none' },
+        { name: 'input', value: 'JSON', does: 'its input, or @FILE, or - for stdin; default: {}' },
         { name: 'verb', value: 'VERB', does: 'for a service with a handler for each verb' },
       ],
       async run({ client, options, screen, terminal, words: [name] }) {
@@ -60,7 +60,7 @@ export const service: Noun = {
         const { timeoutMs } = client;
         const input = {
           name,
-          ...(given === undefined ? {} : { input: await inputOf(given, terminal) }),
+          input: given === undefined ? {} : await inputOf(given, terminal),
           ...(verb === undefined ? {} : { verb }),
           ...(timeoutMs === null ? {} : { timeoutMs: Math.min(timeoutMs, 3_600_000) }),
         };

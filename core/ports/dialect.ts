@@ -15,6 +15,13 @@ export interface Dialect {
   unlock?(run: Run): Promise<void>;
   /** Names what Sequelize left unnamed. The error is the driver's own. Null: nothing of these. */
   classify(error: DriverError): DriverProblem | null;
+  /** What the operator should look at, where the engine's own code tells more than its name. Null: nothing more. */
+  advise?(error: DriverError): string | null;
+  /**
+   * Tells what connections lead to from what came in its place, e.g. a file that was restored; null where nothing is
+   * there. Quick: it is asked before each operation.
+   */
+  identity?(): string | null;
   /** One write transaction at a time within this process, where the engine does not queue them well itself. */
   readonly oneWriter?: boolean;
 }
@@ -29,7 +36,8 @@ export interface DialectSupports {
 /** Runs one statement, and gives its rows. */
 export type Run = (sql: string) => Promise<readonly Readonly<Record<string, unknown>>[]>;
 
-export type DriverProblem = 'duplicate' | 'busy' | 'unavailable' | 'timeout';
+/** Full: there was no room, and nothing of it was done, not even where it was told at the end of a transaction. */
+export type DriverProblem = 'duplicate' | 'busy' | 'unavailable' | 'timeout' | 'full';
 
 export interface DriverError {
   readonly code?: unknown;

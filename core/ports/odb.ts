@@ -8,7 +8,10 @@ import type { GantryError } from '../errors.ts';
  * time, and what was under way is undone; after a lost answer to a write, reading tells whether it was done.
  */
 export interface Odb {
-  /** Null while the database answers; else why it did not when it was last asked. Asking again is what mends it. */
+  /**
+   * Null while the database answers and has room for changes; else why not, when it was last asked. Asking again is
+   * what mends it.
+   */
   readonly problem: GantryError | null;
   /** The revision of the last change. 0: there was none yet. */
   revision(): Promise<number>;

@@ -18,7 +18,7 @@ const NUMBERS: Readonly<Record<number, DriverProblem>> = {
   1317: 'timeout', // ER_QUERY_INTERRUPTED
   1969: 'timeout', // MariaDB, ER_STATEMENT_TIMEOUT
   3024: 'timeout', // MySQL, ER_QUERY_TIMEOUT
-  1021: 'unavailable', // ER_DISK_FULL
+  1021: 'full', // ER_DISK_FULL
   1037: 'unavailable', // ER_OUTOFMEMORY
   1040: 'unavailable', // ER_CON_COUNT_ERROR: too many connections
   1041: 'unavailable', // ER_OUT_OF_RESOURCES
@@ -28,7 +28,7 @@ const NUMBERS: Readonly<Record<number, DriverProblem>> = {
   1053: 'unavailable', // ER_SERVER_SHUTDOWN
   1077: 'unavailable', // ER_NORMAL_SHUTDOWN
   1079: 'unavailable', // ER_SHUTDOWN_COMPLETE
-  1114: 'unavailable', // ER_RECORD_FILE_FULL
+  1114: 'full', // ER_RECORD_FILE_FULL
   1129: 'unavailable', // ER_HOST_IS_BLOCKED
   1152: 'unavailable', // ER_ABORTING_CONNECTION
   1158: 'unavailable', // ER_NET_READ_ERROR
@@ -73,4 +73,25 @@ export function classify({ code, errno, message = '' }: DriverError): DriverProb
   if (typeof errno === 'number' && errno > 0) return NUMBERS[errno] ?? null;
   if (typeof code === 'string' && code !== '') return CODES.has(code) ? 'unavailable' : null;
   return GONE.test(message) ? 'unavailable' : null;
+}
+
+const NO_ROOM = 'There is no room on the disk of the database: make some. Nothing has to be started again.';
+const NO_CONNECTION =
+  'It takes no more connections: raise max_connections there (or the limit of the user), or lower "pool.max".';
+
+/** What to look at, by number. */
+const ADVICE: Readonly<Record<number, string>> = {
+  1044: 'The user may not use this database, or it is not there: look at the keys "database" and "user", and at GRANT.',
+  1045: 'Look at the keys "user" and "password".',
+  1049: 'Make the database, or write the name of one that is there: key "database".',
+  1142: 'The user may not do that there: GRANT ALL on the database to the user.',
+  1021: NO_ROOM,
+  1114: NO_ROOM,
+  1040: NO_CONNECTION,
+  1203: NO_CONNECTION,
+  1226: NO_CONNECTION,
+};
+
+export function advise({ errno }: DriverError): string | null {
+  return typeof errno === 'number' && Object.hasOwn(ADVICE, errno) ? (ADVICE[errno] as string) : null;
 }

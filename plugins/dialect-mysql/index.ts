@@ -3,7 +3,7 @@ import { isIP, type Socket } from 'node:net';
 import driver, { type Connection } from 'mysql2';
 import { definePlugin, GantryError, pause } from '../../core/api.ts';
 import { Config } from './config.ts';
-import { classify } from './failures.ts';
+import { advise, classify } from './failures.ts';
 
 /**
  * The one collation of each of the two in which 'a' and 'a ' differ, and everything else too. Comments of these kinds
@@ -42,6 +42,7 @@ export default definePlugin({
         await run(`SELECT RELEASE_LOCK(${LOCK}) AS released`);
       },
       classify,
+      advise,
     };
   },
 });

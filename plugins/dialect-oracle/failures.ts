@@ -22,6 +22,10 @@ const CODES: Readonly<Record<DriverProblem, readonly string[]>> = {
     'ORA-03156', // the call's time is over
     'NJS-123', // the same, told by the driver
   ],
+  full: [
+    'ORA-01653', // no room in a tablespace, a table
+    'ORA-01654', // the same, an index
+  ],
   unavailable: [
     'ORA-00018', // maximum of sessions
     'ORA-00020', // maximum of processes
@@ -35,8 +39,6 @@ const CODES: Readonly<Record<DriverProblem, readonly string[]>> = {
     'ORA-01090', // shutting down
     'ORA-01092', // the instance ended
     'ORA-01109', // not open
-    'ORA-01653', // no room in a tablespace, a table
-    'ORA-01654', // the same, an index
     'ORA-02391', // the user's limit of sessions
     'ORA-02396', // idle for too long
     'ORA-02399', // connected for too long

@@ -2,7 +2,7 @@
 import driver from 'pg';
 import { definePlugin, pause } from '../../core/api.ts';
 import { Config } from './config.ts';
-import { classify } from './failures.ts';
+import { advise, classify } from './failures.ts';
 
 /** Of advisory locks, which one: the word 'gantry' as a number. */
 const LOCK = '113668162613881';
@@ -32,6 +32,7 @@ export default definePlugin({
         }
       },
       classify,
+      advise,
     };
   },
 });

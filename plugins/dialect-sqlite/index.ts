@@ -1,5 +1,6 @@
 /** SQLite, in a file of this machine: for one server, or for several on one machine. */
 import { randomUUID } from 'node:crypto';
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { type Dialect, type DriverError, type DriverProblem, definePlugin, Type } from '../../core/api.ts';
 import { driverFor } from './driver.ts';
@@ -14,7 +15,7 @@ const PROBLEMS: Readonly<Record<string, DriverProblem>> = {
   SQLITE_PROTOCOL: 'busy',
   SQLITE_INTERRUPT: 'timeout',
   SQLITE_CANTOPEN: 'unavailable',
-  SQLITE_FULL: 'unavailable',
+  SQLITE_FULL: 'full',
   SQLITE_IOERR: 'unavailable',
   SQLITE_NOMEM: 'unavailable',
   SQLITE_PERM: 'unavailable',
@@ -58,7 +59,13 @@ export default definePlugin({
         foreignKeys: false,
       }),
       exactText: (length) => `VARCHAR(${length}) COLLATE BINARY`,
-      ...(inMemory ? {} : { prepare: () => prepareFile(target) }),
+      ...(inMemory
+        ? {}
+        : {
+            prepare: () => prepareFile(target),
+            advise: ({ code }: DriverError) => adviceOf(code, target),
+            identity: () => identityOf(target),
+          }),
       // The transaction itself is the lock.
       lock: async () => {},
       classify,
@@ -72,4 +79,33 @@ function classify({ code, message }: DriverError): DriverProblem | null {
     code === 'SQLITE_CONSTRAINT' && /UNIQUE|PRIMARY KEY/.test(typeof message === 'string' ? message : '');
   if (isDuplicate) return 'duplicate';
   return Object.hasOwn(PROBLEMS, code) ? (PROBLEMS[code] as DriverProblem) : null;
+}
+
+function adviceOf(code: unknown, file: string): string | null {
+  switch (code) {
+    case 'SQLITE_FULL':
+      return `There is no room on the disk of ${file}: make some. Nothing has to be started again.`;
+    case 'SQLITE_CANTOPEN':
+      return `The file ${file} is not there any more, or may not be opened: put it back, or give this process the right.`;
+    case 'SQLITE_CORRUPT':
+    case 'SQLITE_NOTADB':
+      return `The file ${file} is damaged: stop the server, put a backup in its place without the old -wal and -shm, and start it again.`;
+    case 'SQLITE_IOERR':
+      return `The disk of ${file} fails, or has no room: look at the log of the system.`;
+    case 'SQLITE_READONLY':
+    case 'SQLITE_PERM':
+      return `The file ${file} and its folder must be open for writing to this process.`;
+    default:
+      return null;
+  }
+}
+
+/** By device and inode: a file that was put in place of another has its own. An empty one is still being copied. */
+function identityOf(file: string): string | null {
+  try {
+    const { dev, ino, size } = statSync(file);
+    return size === 0 ? null : `${dev}/${ino}`;
+  } catch {
+    return null;
+  }
 }

@@ -40,12 +40,16 @@ export class Database {
   /** Null until the database was reached and its tables are those of this version. */
   #sequelize: Sequelize | null = null;
   #problem: GantryError | null;
+  /** Since the last change that there was no room for. */
+  #full: GantryError | null = null;
+  /** What the connections lead to; null before there are any, and where the dialect cannot tell. */
+  #identity: string | null = null;
 
   constructor(dialect: Dialect, log: Logger, limits: Limits) {
     this.#dialect = dialect;
     this.#log = log;
     this.#limits = limits;
-    this.#failures = new Failures(dialect, []);
+    this.#failures = new Failures(dialect);
     this.#problem = this.#failures.unavailable('The database is not connected yet', 'It is while starting.', undefined);
     // Every operation under way listens.
     for (const { signal } of [this.#stopping, this.#stopped]) setMaxListeners(0, signal);
@@ -53,7 +57,7 @@ export class Database {
 
   /** Why the database did not answer when it was last asked. */
   get problem(): GantryError | null {
-    return this.#problem;
+    return this.#problem ?? this.#full;
   }
 
   /** Statements that are each their own; tried once more where the connection was lost. */
@@ -69,8 +73,16 @@ export class Database {
   }
 
   /** All of it, or nothing; what is only rehearsed is undone at its end. */
-  write<T>(work: (session: Session) => Promise<T>, rehearsed = false): Promise<T> {
-    return this.#operate((sequelize, signal) => this.#transact(sequelize, signal, work, rehearsed), rehearsed);
+  async write<T>(work: (session: Session) => Promise<T>, rehearsed = false): Promise<T> {
+    const result = await this.#operate(
+      (sequelize, signal) => this.#transact(sequelize, signal, work, rehearsed),
+      rehearsed,
+    );
+    if (this.#full !== null && !rehearsed) {
+      this.#full = null;
+      this.#log.info({}, 'the database has room again');
+    }
+    return result;
   }
 
   /**
@@ -111,8 +123,7 @@ export class Database {
   /** Failures tell no password; the dialect's own settings are asked for once more to know it. */
   #prepareFailures(): void {
     try {
-      const { password } = this.#dialect.options();
-      this.#failures = new Failures(this.#dialect, typeof password === 'string' ? [password] : []);
+      this.#failures = new Failures(this.#dialect, this.#dialect.options());
     } catch (cause) {
       throw this.#failures.setup(cause);
     }
@@ -120,6 +131,8 @@ export class Database {
 
   /** One try, on connections of its own: one that failed may have left some behind that do not work. */
   async #establish(): Promise<void> {
+    // Of one that was taken away, an empty one must not be made.
+    if (this.#identity !== null && this.#identityNow() === null) throw this.#gone();
     await this.#dialect.prepare?.();
     const sequelize = this.#build();
     try {
@@ -133,11 +146,37 @@ export class Database {
       await this.#bounded(migrateTimeoutMs, (signal) => this.#transact(sequelize, signal, step), this.#stopping);
       this.#stopping.signal.throwIfAborted();
       this.#sequelize = sequelize;
+      this.#identity = this.#identityNow();
       this.#mended();
     } catch (error) {
       void within(CLOSE_MS, sequelize.close());
       throw error;
     }
+  }
+
+  #identityNow(): string | null {
+    return this.#dialect.identity?.() ?? null;
+  }
+
+  /** Connections that are open would go on with what is not there any more, and new ones would lead elsewhere. */
+  #refuseAnother(sequelize: Sequelize): void {
+    if (this.#identity === null) return;
+    const now = this.#identityNow();
+    if (now === this.#identity) return;
+    if (now === null) throw this.#gone();
+    if (this.#sequelize === sequelize) {
+      this.#sequelize = null;
+      const closed = within(CLOSE_MS, sequelize.close());
+      void this.#keepTrying(closed.then(() => this.#establish()));
+    }
+    const hint = 'It is opened by itself; what the old one had and this one has not is lost.';
+    throw this.#failures.unavailable('The database was replaced by another one', hint, undefined);
+  }
+
+  #gone(): GantryError {
+    const hint =
+      'Put it back as it was, or from a backup; nothing has to be started again. A start now would make an empty one.';
+    return this.#failures.unavailable('The database was taken away', hint, undefined);
   }
 
   #build(): Sequelize {
@@ -204,14 +243,16 @@ export class Database {
     const sequelize = this.#sequelize;
     if (sequelize === null) throw this.#problem ?? new GantryError('ODB_UNAVAILABLE', 'The database is not connected');
     try {
+      this.#refuseAnother(sequelize);
       const result = await this.#bounded(this.#limits.timeoutMs, (signal) =>
         this.#tryOften((last) => work(sequelize, last), repeatable, signal),
       );
       this.#mended();
       return result;
     } catch (thrown) {
-      const { error } = this.#failures.of(thrown);
-      if (error.code === 'ODB_UNAVAILABLE') this.#complain(error);
+      const { error, full } = this.#failures.of(thrown);
+      if (full === true) this.#overflow(error);
+      else if (error.code === 'ODB_UNAVAILABLE') this.#complain(error);
       else {
         this.#mended();
         if (error.code === 'ODB_FAILED') this.#log.error({ error }, 'the database failed');
@@ -267,6 +308,13 @@ export class Database {
     this.#problem = error;
     // Once for each, and not for every call that finds it so.
     if (known?.message !== error.message) this.#log.warn({ error }, 'the database is not available');
+  }
+
+  /** It answers, so that what asks it goes on; only changes are refused. */
+  #overflow(error: GantryError): void {
+    this.#mended();
+    if (this.#full === null) this.#log.warn({ error }, 'the database has no room: changes are refused');
+    this.#full = error;
   }
 
   #mended(): void {

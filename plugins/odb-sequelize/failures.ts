@@ -8,6 +8,8 @@ export interface Failure {
   readonly again: 'often' | 'once' | 'never';
   /** Whether something may have been asked of it: else even a change may be tried once more. */
   readonly begun: boolean;
+  /** It answers, and has no room for changes. */
+  readonly full?: true;
 }
 
 /** What Sequelize calls what happened, for each what it is and what the operator should look at. */
@@ -32,17 +34,34 @@ const NAMED: Readonly<Record<string, readonly [DriverProblem | 'denied', string]
 const UNAVAILABLE = 'It went away, is starting or has no room: look at its own log.';
 const BUSY = 'Others hold what was to be written: look for long transactions in the database.';
 const SLOW = 'Look at the load of the database, and at the network.';
-const DENIED = 'It takes no connection with these settings: look at user, password and database.';
+const DENIED = 'It takes no connection with these settings: look at user, password, database and tls.';
+const FULL = 'Make room on its disk. Nothing has to be started again.';
+const UNTRUSTED =
+  'Its certificate is not trusted here: name who signed it in "tls.ca", and look whether "host" is its name.';
+const TABLES = 'May the user do that there? Were the tables changed by hand? A backup has them as they were.';
+
+const ADVICE: Readonly<Record<string, string>> = {
+  denied: DENIED,
+  timeout: SLOW,
+  full: FULL,
+  duplicate: TABLES,
+  refused: TABLES,
+};
 
 /** Tells the failures of one database. */
 export class Failures {
   readonly #dialect: Dialect;
   /** What no text may show. */
   readonly #secrets: readonly string[];
+  /** Which database: where it is, and who asks. */
+  readonly #place: string;
 
-  constructor(dialect: Dialect, secrets: readonly string[]) {
+  /** Options are those of Sequelize; none while they are not known. */
+  constructor(dialect: Dialect, options: Readonly<Record<string, unknown>> = {}) {
     this.#dialect = dialect;
-    this.#secrets = secrets.filter((text) => text !== '');
+    const { password } = options;
+    this.#secrets = typeof password === 'string' && password !== '' ? [password] : [];
+    this.#place = placeOf(options);
   }
 
   /** While running: it was not available, or it failed; what is ours already stays as it is. */
@@ -52,6 +71,10 @@ export class Failures {
     const begun = !(thrown instanceof Unreached);
     if (what === 'busy')
       return { error: this.unavailable('The database is busy', BUSY, thrown), again: 'often', begun };
+    if (what === 'full') {
+      const text = 'The database has no room; nothing was changed';
+      return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun, full: true };
+    }
     if (thrown instanceof Uncertain) {
       const text = 'The connection to the database was lost at the end of the change, which may have been made';
       return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun };
@@ -74,7 +97,7 @@ export class Failures {
   /** While starting: whether waiting may mend it. */
   isPassing(thrown: unknown): boolean {
     if (isGantryError(thrown)) return thrown.code === 'ODB_UNAVAILABLE';
-    return ['busy', 'unavailable', 'timeout'].includes(this.#name(thrown) ?? '');
+    return ['busy', 'unavailable', 'timeout', 'full'].includes(this.#name(thrown) ?? '');
   }
 
   /** While starting: only the operator can mend it. */
@@ -82,7 +105,8 @@ export class Failures {
     if (isGantryError(thrown) && thrown.kind === 'setup') return thrown;
     const cause = isGantryError(thrown) ? (thrown.cause ?? thrown) : thrown;
     const told = this.#told(cause);
-    const text = `The database cannot be used${told === '' ? '' : `: ${told}`}`;
+    const where = this.#place === '' ? '' : ` ${this.#place}`;
+    const text = `The database${where} cannot be used${told === '' ? '' : `: ${told}`}`;
     return new GantryError('PLUGIN_START_FAILED', text, { hint: this.#advice(cause), cause });
   }
 
@@ -91,15 +115,17 @@ export class Failures {
   }
 
   unavailable(text: string, hint: string, cause: unknown): GantryError {
+    // What went wrong below has told its place already.
+    const where = cause === undefined && this.#place !== '' ? ` (${this.#place})` : '';
     return new GantryError('ODB_UNAVAILABLE', text, {
-      hint,
+      hint: `${hint}${where}`,
       retryAfterMs: 1000,
       ...(cause === undefined ? {} : { cause }),
     });
   }
 
   #failed(cause: unknown): GantryError {
-    const hint = `The database refused what was asked of it: ${this.#told(cause)}`;
+    const hint = `The database refused what was asked of it: ${this.#hint(cause)}`;
     return new GantryError('ODB_FAILED', 'The database failed', { hint, cause });
   }
 
@@ -112,17 +138,21 @@ export class Failures {
     return thrown instanceof Unreached ? 'denied' : null;
   }
 
-  /** What to look at, and what the driver said. */
+  /** What to look at, what the driver said, and of which database. */
   #hint(thrown: unknown): string {
-    const told = this.#told(thrown);
-    return told === '' ? this.#advice(thrown) : `${this.#advice(thrown)} (${told})`;
+    const advice = this.#advice(thrown);
+    const place = advice.includes(this.#place) ? '' : this.#place;
+    const facts = [this.#told(thrown), place].filter((one) => one !== '').join('; ');
+    return facts === '' ? advice : `${advice} (${facts})`;
   }
   #advice(thrown: unknown): string {
-    const [sequelize] = unwrapped(thrown);
+    const [sequelize, driver] = unwrapped(thrown);
+    const own = this.#dialect.advise?.(driver) ?? null;
+    if (own !== null) return own;
+    if (/certificate/i.test(driver.message ?? '')) return UNTRUSTED;
     const [, advice = ''] = NAMED[sequelize.name ?? ''] ?? [];
     if (advice !== '') return advice;
-    const what = this.#name(thrown);
-    return what === 'denied' ? DENIED : what === 'timeout' ? SLOW : UNAVAILABLE;
+    return ADVICE[this.#name(thrown) ?? 'refused'] ?? UNAVAILABLE;
   }
 
   /** The driver's own words, without secrets. */
@@ -152,4 +182,13 @@ function unwrapped(thrown: unknown): [Thrown, DriverError] {
 
 function isWrapping(error: Thrown): boolean {
   return error instanceof Unreached || error instanceof Uncertain || error.name === 'MigrationError';
+}
+
+function placeOf({ storage, host, port, database, username }: Readonly<Record<string, unknown>>): string {
+  if (typeof host !== 'string') return typeof storage === 'string' ? storage : '';
+  const whose = [
+    ...(typeof database === 'string' ? [`database '${database}'`] : []),
+    ...(typeof username === 'string' ? [`user '${username}'`] : []),
+  ];
+  return `at ${host}:${port}${whose.length === 0 ? '' : ` (${whose.join(', ')})`}`;
 }

@@ -45,10 +45,10 @@ export default definePlugin({
         return database.problem;
       },
       revision: () => database.read(revisionOf),
-      load: (kinds) => database.read((session) => load(session, kinds)),
-      find: (kind, name) => database.read(async (session) => (await pick(session, kind, [name]))[0] ?? null),
-      pick: (kind, names) => database.read((session) => pick(session, kind, names)),
-      list: (kind, query) => database.read((session) => list(session, kind, query)),
+      load: (kinds) => database.read((session) => load(session, kinds, log)),
+      find: (kind, name) => database.read(async (session) => (await pick(session, kind, [name], log))[0] ?? null),
+      pick: (kind, names) => database.read((session) => pick(session, kind, names, log)),
+      list: (kind, query) => database.read((session) => list(session, kind, query, log)),
       referrers: (kind, name) =>
         database.read(async (session) =>
           isName(name) && isStorable(kind) ? referrersOf(session, { kind, name }) : [],

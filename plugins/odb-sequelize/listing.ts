@@ -1,4 +1,4 @@
-import type { Page, RecordQuery, Stored } from '../../core/api.ts';
+import type { Logger, Page, RecordQuery, Stored } from '../../core/api.ts';
 import { isStorable } from './content.ts';
 import { checkLimit, cursorOf, isCount, isText, positionIn } from './cursor.ts';
 import { RECORD } from './reader.ts';
@@ -18,7 +18,7 @@ interface Order {
 }
 
 /** Pages are told by where they end, not by how many came before: so a record that comes or goes shifts none. */
-export async function list(session: Session, kind: string, query: RecordQuery): Promise<Page<Stored>> {
+export async function list(session: Session, kind: string, query: RecordQuery, log: Logger): Promise<Page<Stored>> {
   checkLimit(query.limit);
   const order = orderOf(query.sort ?? 'name', query.descending === true);
   const after = query.after === undefined ? null : order.after(positionIn(query.after, order.id, order.fits));
@@ -31,7 +31,7 @@ export async function list(session: Session, kind: string, query: RecordQuery): 
   const page = rows.slice(0, query.limit);
   const last = rows.length > query.limit ? page.at(-1) : undefined;
   return {
-    items: page.map(storedOf),
+    items: page.map((row) => storedOf(row, log)),
     next: last === undefined ? null : cursorOf(order.id, ...order.position(last)),
     total: Number(count?.['total']),
   };

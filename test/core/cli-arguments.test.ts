@@ -58,6 +58,8 @@ describe('the command line of the client', () => {
     [['chanel', 'list'], /no command 'chanel'.*Did you mean 'channel'\?/],
     [['chek'], /no command 'chek'.*Did you mean 'check'\?/],
     [['channel', 'lst'], /'channel' has no 'lst'.*Did you mean 'list'\?.*list, get, create/],
+    [['channel', 'remove', 'x'], /Did you mean 'delete'\?/],
+    [['audit', 'rm'], /'audit' has no 'rm'. One of: list/],
     [['channel'], /What about 'channel'\? One of: list, get/],
     [['connection', 'pimg', 'crm'], /Did you mean 'ping'\?/],
     [['channel', 'list', '--serch', 'x'], /'channel list' has no option --serch.*Did you mean '--search'\?/],
@@ -92,6 +94,7 @@ describe('the command line of the client', () => {
     expect(asked('help')).to.deep.equal([null, null, true]);
     expect(asked('help', 'channel')).to.deep.equal(['channel', null, true]);
     expect(asked('channel', '--help')).to.deep.equal(['channel', null, true]);
+    expect(asked('channel', 'help')).to.deep.equal(['channel', null, true]);
     expect(asked('channel', 'get', '-h')).to.deep.equal(['channel', 'get', true]);
     expect(asked('help', 'apply')).to.deep.equal(['apply', '', true]);
     expect(refusal('help', 'chanel')).to.match(/Did you mean 'channel'/);

@@ -91,6 +91,12 @@ describe('failures', () => {
     expect(failureText(error)).to.equal(
       "gantry: The job 'x' is not valid:\n  /a: is bad\n      expected: good\n      got:      bad\n      hint:     Mend it.\nLook.\n",
     );
+    // The path of the server begins deeper than that of the sentence, or is not in it.
+    for (const message of ["The job 'x' is not valid: /a is bad", "The job 'x' is not valid"]) {
+      const deeper = problems.map((one) => ({ ...one, path: '/changes/a' }));
+      const told = failureText(new GantryError('RECORD_INVALID', message, { problems: deeper }));
+      expect(told).to.match(/^gantry: The job 'x' is not valid:\n {2}\/changes\/a: is bad\n/);
+    }
     expect(failureText(new Error('odd \u001b[0m'))).to.equal('gantry: odd \\u001b[0m\n');
   });
   it("are the server's own document for scripts, with the exit code", () => {

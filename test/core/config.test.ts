@@ -46,7 +46,7 @@ describe('config', () => {
     it('an empty file is all defaults', () => {
       expect(read('')).to.deep.equal({
         name: 'gantry',
-        data: path.join(dir, 'data'),
+        data: inFolder('data'),
         log: { level: 'info', levels: {} },
         startTimeoutMs: 15_000,
         graceMs: 30_000,
@@ -57,7 +57,8 @@ describe('config', () => {
         security: [],
         secrets: {},
       });
-      expect(read('# only a comment\n')).to.deep.equal(read('{}'));
+      const comment = { ...read('# only a comment\n'), data: '' };
+      expect(comment).to.deep.equal({ ...read('{}'), data: '' });
     });
     it('extends: a chain, from folder to folder, maps merged, services added to and everything else replaced', () => {
       const config = read({
@@ -273,16 +274,20 @@ connections: [{ name: x, active: false }, ${connection('mine')}]`,
     describe('data', () => {
       const data = (text: string, env: Env = {}) => read({ 'roles/server.yaml': text }, env).data;
 
-      it('is beside the folder of the config file where nothing, or an empty text, is said', () => {
+      it('is beside the config file where nothing, or an empty text, is said', () => {
         for (const text of ['', 'data: ""', 'data: null', 'data: "${env:NONE:-}"', 'data: "${env:EMPTY}"'])
-          expect(data(text, { EMPTY: '' }), text).to.equal(inFolder('data'));
+          expect(data(text, { EMPTY: '' }), text).to.equal(inFolder('roles/data'));
+      });
+      it('is beside a folder config, and never where an installation would remove it', () => {
+        expect(read({ 'config/server.yaml': '' }).data).to.equal(inFolder('data'));
+        expect(read({ 'node_modules/gantry/config/server.yaml': '' }).data).to.equal(path.resolve('data'));
       });
       it('is relative to the main config file, in whichever layer it is written', () => {
         expect(data('data: ./x')).to.equal(inFolder('roles/x'));
         expect(data('data: /var/lib/x')).to.equal('/var/lib/x');
         const extended = { 'roles/server.yaml': 'extends: ../base.yaml', 'base.yaml': 'data: ./x' };
         expect(read(extended).data).to.equal(inFolder('roles/x'));
-        expect(read({ ...extended, 'base.yaml': '' }).data).to.equal(inFolder('data'));
+        expect(read({ ...extended, 'base.yaml': '' }).data).to.equal(inFolder('roles/data'));
       });
       it('is relative to the working folder where a reference wrote it', () => {
         expect(data('data: "${env:DATA}"', { DATA: 'x' })).to.equal(path.resolve('x'));

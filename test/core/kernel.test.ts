@@ -260,6 +260,7 @@ describe('creating plugins', () => {
     ['create-nothing', 'PLUGIN_MALFORMED', /feature\.nothing/, 'start()'],
     ['lacks-methods', 'PLUGIN_MALFORMED', /codec\.half lacks encode/, 'codec.ts'],
     ['needs-http', 'PLUGIN_NEED_UNMET', /feature\.needy needs 'http'/, 'http.'],
+    ['needs-records', 'PLUGIN_NEED_UNMET', /feature\.recorder needs 'records'/, 'plugin odb.<name>'],
     ['bad-schema', 'PLUGIN_MALFORMED', /feature\.misdrawn.*minimun/],
     ['foreign-tap', 'HOOK_MISUSED', /'done'.*'feature\.somebody-else'/, 'create()'],
   ];

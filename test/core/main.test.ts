@@ -106,6 +106,25 @@ connections:
     expect(err).to.include('connections[1] (erp).options.url: carries a user name or password');
     expect(err).to.include('security: { kind: basic').and.not.include('hunter2').and.not.include('(crm)');
   });
+  it('check: keys that are none are told, and nothing of them', () => {
+    const server = 'secrets: { keys: "${env:KEYS:-}" }';
+    const { status, err } = check({ 'server.yaml': server }, { KEYS: `${'0'.repeat(64)} hunter2` });
+    expect(status).to.equal(1);
+    expect(err).to.include('secrets.keys: Key 2 of 2').and.include('openssl rand').and.not.include('hunter2');
+    expect(check({ 'server.yaml': server }, { KEYS: '0'.repeat(64) }).status).to.equal(0);
+    expect(check({ 'server.yaml': server }).status).to.equal(0);
+    expect(check({ 'server.yaml': 'secrets: { keys: [a] }' }).err).to.include('a secret that is a list');
+  });
+  it('a wrong word or option is told with the usage, and exits with 2 as in a client', () => {
+    for (const [args, told] of [
+      [['check', 'check'], "'check' is one word too many.\nUsage: "],
+      [['start', '--confg', 'x'], "Unknown option '--confg'.\nUsage: "],
+    ] as const) {
+      const { status, err, out } = gantry([...args]);
+      expect(err).to.include(told).and.not.include('Did you mean');
+      expect([status, out]).to.deep.equal([2, '']);
+    }
+  });
   it('schema: prints the JSON schema, with --docs the reference, and --out writes either', async () => {
     const file = path.join(dir, 'schema.json');
     expect(gantry(['schema', '--out', file])).to.deep.equal({ status: 0, out: '', err: '' });

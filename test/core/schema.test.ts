@@ -65,6 +65,13 @@ describe('checking the input of a call', () => {
     ['nothing', Type.Null(), true, { message: 'must be null', expected: 'null', got: 'true' }],
     ['a constant', Type.Literal('a'), 'b', { message: 'must be "a"', expected: '"a"', got: '"b"' }],
     ['a format', Type.String({ format: 'date' }), 'soon', { message: 'must match format "date"', got: '"soon"' }],
+    ['a short text', Type.String({ minLength: 8 }), 'x', { message: 'must have at least 8 characters' }],
+    ['a text that is too long', Type.String({ maxLength: 1 }), 'xy', { expected: 'at most 1 character' }],
+    ['a short list', Type.Array(Type.Any(), { minItems: 2 }), [], { expected: 'at least 2 items' }],
+    ['too many keys', Type.Object({}, { maxProperties: 1 }), { a: 1, b: 2 }, { expected: 'at most 1 key' }],
+    ['too little', Type.Integer({ minimum: 2 }), 1, { message: 'must be 2 or more', expected: '2 or more' }],
+    ['too much', Type.Integer({ maximum: 2 }), 3, { message: 'must be 2 or less', expected: '2 or less' }],
+    ['a pattern', Type.String({ pattern: '^/' }), 'x', { message: 'must match ^/', expected: 'text that matches ^/' }],
     ['a long text', Type.Integer(), 'x'.repeat(1000), { got: 'a string of 1000' }],
     ['no value', Type.Integer(), undefined, { got: 'undefined' }],
   ];
@@ -226,7 +233,7 @@ describe('checking what operators write', () => {
   it('lists every problem, each with its dotted path', () => {
     const problems = check({ prot: 1, port: 99_999, tls: { crt: 'x' } }, 'plugins.http.koa');
     expect(problems.map((p) => [p.path, p.message])).to.have.deep.members([
-      ['plugins.http.koa.port', 'must be <= 65535'],
+      ['plugins.http.koa.port', 'must be 65535 or less'],
       ['plugins.http.koa.tls.cert', 'is required'],
       ['plugins.http.koa.tls.crt', 'is not known here'],
       ['plugins.http.koa.prot', 'is not known here'],

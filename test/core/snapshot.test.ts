@@ -466,6 +466,27 @@ describe('snapshot', () => {
       expect(await read()).to.equal(1);
       expect(names()).to.deep.equal(['snapshot']);
     });
+    it('a state that is older than what is on disk leaves that in a file of its own, and says so', async () => {
+      await writeSnapshot(file, state(9, records(5)), keys);
+      const log = logger();
+      const snapshots = new Snapshots({ file, keyring: keys, log, intervalMs: 0 });
+      snapshots.save(() => state(2, records(1)));
+      await snapshots.settle();
+      expect((await readSnapshot(file, keys))?.revision).to.equal(2);
+      const kept = await readSnapshot(`${file}.9`, keys);
+      expect(kept).to.include({ revision: 9 });
+      expect(kept?.records).to.have.lengthOf(5);
+      const message = 'the database has less than this server knew last: was it restored, or is it another one?';
+      const fields = { revision: 2, earlier: 9, kept: `${file}.9` };
+      expect(log.lines).to.deep.equal([{ level: 'warn', fields, message }]);
+      // Another time while it runs; what goes on leaves nothing.
+      for (const revision of [3, 4, 1, 2]) {
+        snapshots.save(() => state(revision));
+        await snapshots.settle();
+      }
+      expect(names()).to.deep.equal(['snapshot', 'snapshot.4', 'snapshot.9']);
+    });
+
     it('where its place is taken by a folder, the draft is removed and the error told', async () => {
       mkdirSync(file);
       writeFileSync(path.join(file, 'x'), '');

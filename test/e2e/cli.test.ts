@@ -334,7 +334,7 @@ describe('the client, against a server', function () {
     const lines = (await done(gantry('audit list --kind setting --name watched'))).trimEnd().split('\n');
     expect(lines.map((line) => line.split(/ {2,}/).slice(1, 7))).to.deep.equal([
       ['BY', 'ACTION', 'KIND', 'NAME', 'VERSION', 'FIELDS'],
-      ['admin', 'remove', 'setting', 'watched', '0', 'name,value'],
+      ['admin', 'remove', 'setting', 'watched', '-', 'name,value'],
       ['admin', 'update', 'setting', 'watched', '2', 'value'],
       ['admin', 'create', 'setting', 'watched', '1', 'name,value'],
     ]);

@@ -35,7 +35,7 @@ describe('npm start, as a new user finds it', () => {
     const [, command = ''] = await server.says(/\n {2}(curl .*)\n/);
     expect(command).to.contain(`${url}/demo/hello`);
     expect(execFileSync('sh', ['-c', command], { encoding: 'utf8' })).to.equal('{"greeting":"Hello, Ada"}');
-    expect(server.out()).to.contain(`POST ${url}/demo/hello`);
+    expect(server.out()).to.match(new RegExp(`POST +${url}/demo/hello +demo.hello\\n`));
   });
   it('answers POST /demo/hello', async () => {
     const res = await post('/demo/hello', '{"name":"Ada"}');

@@ -400,7 +400,9 @@ export function testDialect(kit: DialectUnderTest): void {
       fc.assert(
         fc.property(odd, odd, fc.option(fc.string(), { nil: undefined }), (code, errno, message) => {
           const problem = dialect.classify({ code, errno, ...(message === undefined ? {} : { message }) });
-          expect(problem).to.be.oneOf([null, 'duplicate', 'busy', 'unavailable', 'timeout']);
+          expect(problem).to.be.oneOf([null, 'duplicate', 'busy', 'unavailable', 'timeout', 'full']);
+          const advice = dialect.advise?.({ code, errno, ...(message === undefined ? {} : { message }) }) ?? null;
+          expect(advice === null || (typeof advice === 'string' && advice !== '')).to.equal(true);
         }),
       );
       expect(dialect.classify({})).to.equal(null);

@@ -129,7 +129,9 @@ describe('dialect.mysql', function () {
       ca(this);
       const careful = await open({ host: 'localhost', tls: {} });
       const { problem, error } = await failed(careful, over(careful));
-      expect([problem, error.message]).to.deep.equal([null, 'self-signed certificate']);
+      expect(problem).to.equal(null);
+      // Newer versions of Node add what to do about it.
+      expect(error.message).to.match(/^self-signed certificate/);
     });
 
     it('refuses one of another name', async function () {

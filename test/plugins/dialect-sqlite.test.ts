@@ -1,6 +1,7 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import * as sqlite3 from '@appthreat/sqlite3';
 import { expect } from 'chai';
 import { QueryTypes, Sequelize } from 'sequelize';
 import type { Dialect } from '../../core/api.ts';
@@ -12,6 +13,7 @@ import odb from '../../plugins/odb-sequelize/index.ts';
 import { testDialect } from '../kit/dialect.ts';
 import { openOdb } from '../kit/odb-world.ts';
 
+const driver = (sqlite3 as unknown as { readonly default: object }).default;
 const folder = mkdtempSync(path.join(tmpdir(), 'gantry-sqlite-'));
 let files = 0;
 const fresh = () => path.join(folder, `file-${++files}.sqlite`);
@@ -135,9 +137,40 @@ describe('dialect.sqlite', function () {
           (thrown: unknown) => thrown,
         );
       expect(error).to.include({ code: 'ODB_UNAVAILABLE' });
-      expect((error as { hint: string }).hint).to.include('SQLITE_CANTOPEN');
+      expect((error as Error).message).to.include('taken away');
+      expect((error as { hint: string }).hint).to.include(file);
+      // A connection that is open would still see what was there.
+      const seen: unknown = await server.odb.revision().then(
+        () => 'what is not there any more',
+        (thrown: { code: string }) => thrown.code,
+      );
+      expect(seen).to.equal('ODB_UNAVAILABLE');
       expect(existsSync(file)).to.equal(false);
       await server.stop();
+    });
+
+    it('is opened anew where another one was put in its place, and nothing is acknowledged that is lost', async () => {
+      const file = fresh();
+      const plugins = [
+        { id: sqlite.id, plugin: sqlite, config: { file } },
+        { id: odb.id, plugin: odb, config: {} },
+      ] as never;
+      const { odb: store, stop } = await openOdb({ plugins });
+      const write = (name: string) => store.write([{ action: 'create', kind: 'k', name, body: {} }], { name: 'me' });
+      await write('before');
+      const other = new Sequelize({ dialect: 'sqlite', storage: file, logging: false, dialectModule: driver });
+      await other.query(`VACUUM INTO '${file}.backup'`);
+      await other.close();
+      await write('lost');
+      for (const end of ['-wal', '-shm']) rmSync(`${file}${end}`, { force: true });
+      renameSync(`${file}.backup`, file);
+      const error: unknown = await write('not made').catch((thrown: unknown) => thrown);
+      expect(error).to.include({ code: 'ODB_UNAVAILABLE', message: 'The database was replaced by another one' });
+      while (store.problem !== null) await new Promise((resolve) => setTimeout(resolve, 5));
+      await write('after');
+      const { items } = await store.list('k', { limit: 10 });
+      expect(items.map(({ name }) => name)).to.deep.equal(['after', 'before']);
+      await stop();
     });
   });
 
@@ -185,7 +218,7 @@ describe('dialect.sqlite', function () {
       const { classify } = dialectOf({ file: ':memory:' });
       const of = (code: string, message = '') => classify({ code, message });
       expect(of('SQLITE_BUSY')).to.equal('busy');
-      expect(of('SQLITE_FULL')).to.equal('unavailable');
+      expect(of('SQLITE_FULL')).to.equal('full');
       expect(of('SQLITE_READONLY')).to.equal('unavailable');
       expect(of('SQLITE_IOERR')).to.equal('unavailable');
       expect(of('SQLITE_INTERRUPT')).to.equal('timeout');
@@ -205,7 +238,7 @@ describe('dialect.sqlite', function () {
         (thrown: { parent: { code: string } }) => thrown.parent,
       );
       expect(error.code).to.equal('SQLITE_FULL');
-      expect(dialect.classify(error)).to.equal('unavailable');
+      expect(dialect.classify(error)).to.equal('full');
       await database.close();
     });
   });

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { expect } from 'chai';
-import { Logs } from '../../core/log.ts';
+import pg from 'pg';
 import postgresDialect from '../../plugins/dialect-postgres/index.ts';
 import odb from '../../plugins/odb-sequelize/index.ts';
 import { needs, postgres } from '../engines/index.ts';
+import { journal } from '../fixtures/direct.ts';
 import { refusal, wireOdb } from '../kit/odb-world.ts';
 
 /** What happens to a connection when the client says COMMIT. */
@@ -52,16 +53,20 @@ describe('odb.sequelize when the connection breaks', function () {
   const one = (name: string) => ({ action: 'create', kind: 'k', name, body: {} }) as const;
   let proxy: Awaited<ReturnType<typeof between>>;
   let server: ReturnType<typeof wireOdb>;
+  let database: string;
+  let told: ReturnType<typeof journal>;
 
   beforeEach(async () => {
     const { port, user, password } = engine();
+    told = journal();
     proxy = await between(port);
-    const config = { host: '127.0.0.1', port: proxy.port, user, password, database: await engine().database() };
+    database = await engine().database();
+    const config = { host: '127.0.0.1', port: proxy.port, user, password, database };
     const plugins = [
       { id: postgresDialect.id, plugin: postgresDialect as never, config },
       { id: odb.id, plugin: odb as never, config: {} },
     ];
-    server = wireOdb(plugins, new Logs({ level: 'silent' }), tmpdir());
+    server = wireOdb(plugins, told.logs, tmpdir());
     await server.start();
     proxy.state.commits = 0;
   });
@@ -86,6 +91,33 @@ describe('odb.sequelize when the connection breaks', function () {
       expect(server.odb.problem).to.equal(null);
     });
   }
+
+  it('does not say so where the answer to it is that there is no room: nothing was changed, and reading goes on', async () => {
+    const { port, user, password } = engine();
+    const client = new pg.Client({ host: '127.0.0.1', port, user, password, database });
+    await client.connect();
+    // As a disk that is full when the end of a transaction is written.
+    await client.query(`
+      CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+      CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON gantry_records DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION full_disk()`);
+    const { odb: store } = server;
+    for (const name of ['a', 'b']) {
+      const error = await refusal('ODB_UNAVAILABLE', store.write([one(name)], by), 'no room; nothing was changed');
+      expect(error.hint).to.include('make some').and.to.include(database);
+      expect(store.problem).to.equal(error);
+      expect(await store.revision()).to.equal(0);
+    }
+    await client.query('DROP FUNCTION full_disk CASCADE');
+    await client.end();
+    await store.write([one('c')], by);
+    expect(store.problem).to.equal(null);
+    // Once, not with each change, and not 'is available' in between.
+    const lines = told.lines.filter(({ level }) => level !== 'debug').map(({ msg }) => msg);
+    const messages = lines.slice(lines.findIndex((msg) => msg.includes('no room')));
+    expect(messages).to.deep.equal(['the database has no room: changes are refused', 'the database has room again']);
+  });
 
   it('before anything was asked: a change is tried once more', async () => {
     proxy.state.cut = 'begin';

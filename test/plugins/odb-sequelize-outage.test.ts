@@ -141,15 +141,18 @@ describe('odb.sequelize in trouble', function () {
           head.writeInt32BE(fields.length + 4, 1);
           socket.end(Buffer.concat([head, fields]));
         });
-      for (const [code, text] of [
-        ['28P01', `password authentication failed for user "u" with ${SECRET}`],
-        ['3D000', 'database "d" does not exist'],
+      for (const [code, text, look] of [
+        ['28P01', `password authentication failed for user "u" with ${SECRET}`, 'keys "user" and "password"'],
+        ['3D000', 'database "d" does not exist', 'key "database"'],
+        ['3F000', 'no schema has been selected to create in', 'key "schema"'],
+        ['XX999', 'a reason that nobody knows', 'user, password, database and tls'],
       ] as const) {
         const { port } = await listen(refuse(code, text));
         const { kernel, lines } = server(onPort(port), {});
         const error = await refusal('PLUGIN_START_FAILED', kernel.start(), text.slice(0, 20));
         expect(error.kind).to.equal('setup');
-        expect(error.hint).to.match(/password/);
+        expect(error.hint).to.include(look);
+        expect(error.message, 'where').to.include(`at 127.0.0.1:${port} (database 'd', user 'u')`);
         expect(`${error.message} ${error.hint}`).to.not.include(SECRET);
         expect(lines.filter((l) => l.msg.includes(SECRET))).to.deep.equal([]);
       }

@@ -12,7 +12,8 @@ import type { Change, Odb, Stored, Write } from '../../core/ports/odb.ts';
 import sqlite from '../../plugins/dialect-sqlite/index.ts';
 import odb from '../../plugins/odb-sequelize/index.ts';
 import { MIGRATIONS } from '../../plugins/odb-sequelize/migrations/index.ts';
-import { type OdbDatabase, type OdbServer, openOdb, refusal } from '../kit/odb-world.ts';
+import { journal } from '../fixtures/direct.ts';
+import { type OdbDatabase, type OdbServer, openOdb, refusal, wireOdb } from '../kit/odb-world.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'gantry-odb-sequelize-'));
 const by = { name: 'the test' };
@@ -76,6 +77,30 @@ async function started<T>(database: OdbDatabase, work: (odb: Odb) => Promise<T>)
 describe('odb.sequelize', function () {
   this.timeout(60_000);
   after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('gives what was changed by hand and is no JSON object as empty, and tells whose it is', async () => {
+    const file = new File();
+    await started(file, (store) => store.write([create('k', 'good'), create('k', 'bad'), create('k', 'list')], by));
+    await file.look(async (run) => {
+      await run("UPDATE gantry_records SET body = 'not json' WHERE name = 'bad'");
+      await run("UPDATE gantry_records SET body = '[1]' WHERE name = 'list'");
+      await run("UPDATE gantry_changes SET became = 'not json' WHERE name = 'bad'");
+    });
+    const { logs, lines } = journal();
+    const server = wireOdb(file.plugins, logs, folder);
+    await server.start();
+    const { odb: store } = server;
+    const told = () => lines.splice(0).filter(({ level }) => level === 'error');
+    const bodies = async (records: Promise<readonly Stored[]>) =>
+      Object.fromEntries((await records).map(({ name, body }) => [name, body]));
+    const expected = { bad: {}, good: {}, list: {} };
+    expect(await bodies(store.load(['k']).then(({ records }) => records))).to.deep.equal(expected);
+    expect(told().map((line) => (line as unknown as { record: string }).record)).to.deep.equal(['bad', 'list']);
+    expect(await bodies(store.list('k', { limit: 9 }).then(({ items }) => items))).to.deep.equal(expected);
+    expect(await bodies(store.pick('k', ['bad', 'good', 'list']))).to.deep.equal(expected);
+    expect((await store.history({ limit: 9 })).items).to.have.lengthOf(3);
+    await server.stop();
+  });
 
   describe('migrations', () => {
     it('make every table and index, named to be found, in names that Oracle takes', async () => {
