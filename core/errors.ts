@@ -203,6 +203,8 @@ export function toFault(error: GantryError, cid: string): Fault {
 
 /** The known name nearest to a mistyped one, as the end of a sentence; '' when nothing is near. */
 export function didYouMean(given: string, known: Iterable<string>): string {
+  // Of a record that was changed by hand, it may be missing.
+  if (typeof given !== 'string') return '';
   let best = '';
   let least = Math.max(2, Math.floor(given.length / 3)) + 1;
   for (const name of known) {

@@ -127,6 +127,7 @@ describe('didYouMean', () => {
   it('says nothing where nothing is near', () => {
     for (const given of ['balancer.haproxy', 'xyzzy', 'x', '']) expect(didYouMean(given, names), given).to.equal('');
     expect(didYouMean('pg', ['db'])).to.equal('');
+    expect(didYouMean(undefined as unknown as string, ['db'])).to.equal('');
     expect(didYouMean('anything', [])).to.equal('');
   });
   it('takes the nearest, the first of equals', () => {

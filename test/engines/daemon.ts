@@ -1,7 +1,7 @@
 /** A program that runs beside the tests: started, followed, frozen, stopped by its process id, and never left behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export interface Program {
   readonly command: string;
@@ -106,7 +106,11 @@ export class Daemon {
     if (this.#child === null) return;
     // The parent first, so that no child is made meanwhile.
     signal(this.#child.pid, 'SIGSTOP');
-    for (const child of childrenOf(this.#child.pid)) signal(child, 'SIGSTOP');
+    const children = childrenOf(this.#child.pid);
+    for (const child of children) signal(child, 'SIGSTOP');
+    // A thread that is running stops some milliseconds after the signal, and could still answer meanwhile.
+    const until = Date.now() + 1000;
+    while (![this.#child.pid as number, ...children].every(isStill) && Date.now() < until);
   }
   thaw(): void {
     if (this.#child === null) return;
@@ -216,5 +220,18 @@ function signal(pid: number | undefined, name: NodeJS.Signals): void {
     process.kill(pid, name);
   } catch {
     // It has ended meanwhile.
+  }
+}
+
+/** Whether every thread of a process stands still, or the process is not there. */
+function isStill(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      // After the name, which is in brackets and may hold anything: the state.
+      return /^[TtZX]$/.test(stat.slice(stat.lastIndexOf(')') + 2).split(' ', 1)[0] as string);
+    });
+  } catch {
+    return true;
   }
 }

@@ -228,7 +228,7 @@ describe('feature.admin', function () {
           stdio: ['ignore', 'pipe', 'pipe'],
         }),
       );
-    const urlOf = (running: Running) => /POST (http:\S+)\/demo\/hello/.exec(running.out())?.[1] ?? '';
+    const urlOf = (running: Running) => /POST +(http:\S+)\/demo\/hello/.exec(running.out())?.[1] ?? '';
     const login = async (url: string, authorization: string) => {
       const headers = { authorization, 'content-type': 'application/json' };
       return (await fetch(`${url}/gantry/admin/gantry.user.list`, { method: 'POST', headers, body: '{}' })).status;
