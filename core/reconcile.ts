@@ -147,7 +147,8 @@ export class Reconciler {
       revision: this.#revision,
       source: this.#source,
       staleSince: this.#staleSince?.toISOString() ?? null,
-      problem: this.#problem,
+      // A full disk refuses changes, and who only reads does not see it.
+      problem: this.#problem ?? this.#parts.odb.problem?.message ?? null,
       ...this.#live.status(),
     };
   }
