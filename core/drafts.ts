@@ -11,10 +11,11 @@ import type { Passwords } from './ports/password.ts';
 import type { Transport } from './ports/transport.ts';
 import type { Definition } from './record.ts';
 import { compileConfig } from './schema.ts';
-import { hide, merge, open, same, seal } from './sealing.ts';
+import { hide, merge, open, reuse, same, seal } from './sealing.ts';
 import { NOWHERE, type Places, placesOf, SecretText } from './secret.ts';
 import { placed, type Securities, type SecurityDefinition } from './securities.ts';
 import { checkSetting } from './settings.ts';
+import { checkUser, keepUser } from './users.ts';
 
 export interface DraftParts {
   readonly channels: Channels;
@@ -126,39 +127,19 @@ export class Drafts {
 
   /** Passwords and keys become hashes. */
   async #keep(kind: string, definition: Definition, past: Definition | null): Promise<Definition> {
-    if (kind === 'user') return this.#keepUser(definition, past);
+    if (kind === 'user') return keepUser(definition, past, this.#parts.passwords);
+    const of = { kind, name: definition.name };
     if (kind === 'security') {
-      const own = definition['definition'] as Record<string, unknown>;
-      const earlier =
-        past?.['guard'] === definition['guard'] ? (past?.['definition'] as Record<string, unknown>) : null;
-      return {
-        ...definition,
-        definition: await this.#kept(
-          String(definition['guard']),
-          own,
-          earlier,
-          { kind, name: definition.name },
-          '.definition',
-        ),
-      };
+      const { guard, definition: own } = definition as unknown as SecurityDefinition;
+      const earlier = past?.['guard'] === guard ? (past['definition'] as Record<string, unknown>) : null;
+      return { ...definition, definition: await this.#kept(guard, own, earlier, of, '.definition') };
     }
     const { security } = definition as unknown as ChannelDefinition;
     if (kind !== 'channel' || typeof security !== 'object' || Array.isArray(security)) return definition;
     const { guard, ...own } = security as { guard: string } & Record<string, unknown>;
-    const { guard: other, ...earlier } = (past?.['security'] ?? {}) as { guard?: string } & Record<string, unknown>;
-    return {
-      ...definition,
-      security: {
-        guard,
-        ...(await this.#kept(
-          guard,
-          own,
-          other === guard ? earlier : null,
-          { kind, name: definition.name },
-          '.security',
-        )),
-      },
-    };
+    const { guard: other, ...before } = (past?.['security'] ?? {}) as { guard?: string } & Record<string, unknown>;
+    const kept = await this.#kept(guard, own, other === guard ? before : null, of, '.security');
+    return { ...definition, security: { guard, ...kept } };
   }
 
   async #kept(
@@ -176,24 +157,6 @@ export class Drafts {
       if (!isGantryError(thrown) || thrown.problems === undefined) throw thrown;
       throw invalid(of.kind, of.name, placed(thrown.problems, at).map(pointed));
     }
-  }
-
-  async #keepUser({ password, ...user }: Definition, past: Definition | null): Promise<Definition> {
-    const { passwords } = this.#parts;
-    if (passwords === null) {
-      throw new GantryError('RECORD_INVALID', 'Passwords cannot be kept', {
-        hint: 'Add password.argon2 to "plugins" in the config.',
-      });
-    }
-    const hash = past?.['passwordHash'];
-    const given = password === undefined ? null : String(password);
-    const same =
-      given === null
-        ? user['passwordHash'] === hash
-        : typeof hash === 'string' && (await passwords.verify(given, hash));
-    if (given === null && !same) await refuseForeign(passwords, user as Definition);
-    const passwordHash = given === null ? user['passwordHash'] : same ? hash : await passwords.hash(given);
-    return { ...user, passwordHash, epoch: epochAfter(user as Definition, past, same) } as Definition;
   }
 
   /** Compiles and binds it, and takes it out again: what only that would tell. Others of a batch may make room for it. */
@@ -302,37 +265,6 @@ export class Drafts {
   }
 }
 
-function checkUser({ password, passwordHash }: Definition): Problem[] {
-  if (password === undefined && passwordHash === undefined) {
-    return [{ path: '.password', message: 'is required', expected: 'a password', got: 'nothing' }];
-  }
-  const both = password !== undefined && passwordHash !== undefined;
-  return both ? [{ path: '.passwordHash', message: 'cannot be given together with a password' }] : [];
-}
-
-/** A hash that the plugin for passwords cannot check would let nobody in. */
-async function refuseForeign(passwords: Passwords, { name, passwordHash }: Definition): Promise<void> {
-  try {
-    await passwords.verify('', String(passwordHash));
-  } catch (thrown) {
-    const { code, hint = 'Give the password itself.' } = toGantryError(thrown);
-    if (code !== 'SECRET_UNREADABLE') throw thrown;
-    throw invalid('user', name, [{ path: '/passwordHash', message: 'is no hash that can be checked here', hint }]);
-  }
-}
-
-/**
- * What sessions of the user are good for: who got in before the password was changed or the user switched off is out
- * for good. It never goes back, and a user of an earlier one's name begins after that.
- */
-function epochAfter(user: Definition, past: Definition | null, same: boolean): number {
-  const given = user['epoch'] as number | undefined;
-  if (past === null) return given ?? Date.now();
-  const least = Math.max(given ?? 0, Number(past['epoch'] ?? 0));
-  const out = !same || (past['active'] !== false && user['active'] === false);
-  return out ? least + 1 : least;
-}
-
 /** Throws RECORD_INVALID for a kind that there is not. */
 export function kindOf(kind: string): Kind {
   if (isKind(kind)) return KINDS[kind] as Kind;
@@ -373,24 +305,4 @@ function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
   return Object.fromEntries(entries.map(([key, entry]) => [key, sorted(entry)]));
-}
-
-/** A secret that says the same as before stays the same text: who compares two exports sees what changed. */
-function reuse(sealed: unknown, earlier: unknown, keyring: Keyring, context: string): unknown {
-  if (typeof sealed !== 'object' || sealed === null || typeof earlier !== 'object' || earlier === null) return sealed;
-  if ('$sealed' in sealed) {
-    const equal =
-      '$sealed' in earlier && open(sealed, keyring, context).value === open(earlier, keyring, context).value;
-    return equal ? earlier : sealed;
-  }
-  if (Array.isArray(sealed)) {
-    const list = Array.isArray(earlier) ? earlier : [];
-    return sealed.map((entry, i) => reuse(entry, list[i], keyring, context));
-  }
-  return Object.fromEntries(
-    Object.entries(sealed).map(([key, entry]) => [
-      key,
-      reuse(entry, (earlier as Record<string, unknown>)[key], keyring, context),
-    ]),
-  );
 }
