@@ -4,6 +4,7 @@ import {
   type ChannelDefinition,
   definePlugin,
   GantryError,
+  type Problem,
   pause,
   ROLES,
   type Role,
@@ -26,6 +27,10 @@ const FIRST = 'admin';
 const GUARD = 'users';
 /** How often a server that started without its database looks whether it is there. */
 const LOOK_MS = 1000;
+/** As core/kinds.ts has it for every user; told before anything is made. */
+const SHORTEST = 8;
+/** What only the config can mend: it is told once, and not for each service. */
+const OF_CONFIG = /\.(transport|format|security\.guard)$/;
 
 export default definePlugin({
   id: 'feature.admin',
@@ -48,9 +53,12 @@ export default definePlugin({
     },
     { additionalProperties: false },
   ),
-  needs: ['channels', 'records', 'server', 'guards'],
+  needs: ['channels', 'records', 'server'],
   wants: ['http'],
-  create({ id, config, hooks, log, channels, records, server, guards, http }) {
+  create({ id, config, hooks, log, channels, records, server, http }) {
+    refuseShort(id, config.adminPassword?.reveal() ?? '');
+    let unusable: readonly Problem[] = [];
+
     /** A service that is deployed anew may be for other people than before, or for none. */
     hooks.serviceDeployed.tap(id, (service) => {
       const { name = '' } = service;
@@ -59,9 +67,11 @@ export default definePlugin({
         const exposure = exposureOf(service);
         if (exposure !== null) channels.rebind(channel(name, exposure, config));
         else if (channels.has(own)) channels.unbind(own);
-      } catch (error) {
+      } catch (thrown) {
         if (channels.has(own)) channels.unbind(own);
-        throw error;
+        const ofConfig = toGantryError(thrown).problems?.filter((one) => OF_CONFIG.test(one.path)) ?? [];
+        if (ofConfig.length === 0) throw thrown;
+        unusable = ofConfig;
       }
     });
 
@@ -151,10 +161,14 @@ export default definePlugin({
 
     return {
       async start() {
-        if (guards.has(GUARD)) return;
-        throw new GantryError('CONFIG_INVALID', `The admin API needs guard.${GUARD}, which knows its users`, {
-          hint: `Add guard.${GUARD} to "plugins" in the config.`,
-        });
+        if (unusable.length === 0) return;
+        // Where the channel stands tells nothing: no file has it.
+        const problems = unusable.map((one) => ({
+          ...one,
+          path: `plugins.${id}`,
+          message: `needs what is not there: '${one.got}'`,
+        }));
+        throw new GantryError('CONFIG_INVALID', 'The admin API cannot be bound', { problems });
       },
       async stop() {
         stopping.abort();
@@ -162,6 +176,20 @@ export default definePlugin({
     };
   },
 });
+
+/** Before a database or a key is made for it. */
+function refuseShort(id: string, password: string): void {
+  if (password === '' || password.length >= SHORTEST) return;
+  const problem: Problem = {
+    path: `plugins.${id}.adminPassword`,
+    message: `must have at least ${SHORTEST} characters`,
+    expected: `at least ${SHORTEST} characters`,
+    got: 'a secret',
+    plugin: id,
+    hint: 'Set GANTRY_ADMIN_PASSWORD to a longer text, or leave it empty: then it is a random one, printed once.',
+  };
+  throw new GantryError('CONFIG_INVALID', 'The first administrator could not be made', { problems: [problem] });
+}
 
 function exposureOf({ name, attributes }: Service): Exposure | null {
   const admin = attributes?.['admin'] as Partial<Exposure> | undefined;

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, rmSync } from 'node:fs';
+import { copyFileSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -79,11 +79,19 @@ describe('feature.admin', function () {
     });
   });
 
-  it('does not start without the guard that knows its users', async () => {
-    const refused = await adminServer({ config: { 'guard.users': null } }).catch((error: GantryError) => error);
-    expect(refused).to.include({ code: 'CONFIG_INVALID' });
-    expect((refused as GantryError).hint).to.include('guard.users');
-  });
+  for (const [what, config, hint] of [
+    ['the guard that knows its users', { 'guard.users': null }, 'guard.users'],
+    ['the transport that it names', { 'feature.admin': { transport: 'rset' } }, "'rest'"],
+  ] as const) {
+    it(`does not start without ${what}, and tells it once, not for each service`, async () => {
+      const refused = await adminServer({ config }).catch((error: GantryError) => error);
+      expect(refused).to.include({ code: 'CONFIG_INVALID' });
+      const { problems = [] } = refused as GantryError;
+      expect(problems).to.have.lengthOf(1);
+      expect(problems[0]?.path).to.equal('plugins.feature.admin');
+      expect(problems[0]?.hint).to.include(hint);
+    });
+  }
 
   describe('with a database that is away', () => {
     type Mutable = { -readonly [K in keyof Odb]: Odb[K] };
@@ -278,21 +286,16 @@ describe('feature.admin', function () {
       }
     });
 
-    it('with too short a password is not made, and the start fails with what to do', async () => {
+    it('with too short a password is not made: start and check say what to do, and nothing was made', async () => {
       const own = folder();
       const server = start({ GANTRY_DATA: own.dir, GANTRY_ADMIN_PASSWORD: 'S3CRET' });
       try {
         expect(await server.ended).to.equal(1);
-        const said = server
-          .err()
-          .split('\n')
-          .filter((line) => line.startsWith('gantry: '));
-        expect(said).to.have.lengthOf(1);
-        expect(said[0])
-          .to.match(/first administrator cannot be made/)
-          .and.to.include('8 characters');
-        expect(said[0]).to.include('GANTRY_ADMIN_PASSWORD');
+        expect(server.err())
+          .to.match(/^ +plugins\.feature\.admin\.adminPassword .*must have at least 8 characters$/m)
+          .and.to.include('GANTRY_ADMIN_PASSWORD');
         expect(server.out() + server.err()).to.not.include('S3CRET');
+        expect(readdirSync(own.dir)).to.deep.equal([]);
       } finally {
         await server.kill();
         own.remove();
