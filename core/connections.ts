@@ -117,10 +117,6 @@ export class Connections implements Outlets {
   has(name: string): boolean {
     return this.#entries.has(name);
   }
-  /** Why a connection is down; null where it is up. */
-  problem(name: string): unknown {
-    return this.#entries.get(name)?.problem ?? null;
-  }
 
   get(name: string): Outlet {
     const entry = this.#entries.get(name);

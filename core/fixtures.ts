@@ -79,6 +79,19 @@ export class Fixtures {
     ]);
   }
 
+  /** To be asked when the records are in effect: nobody may know what a channel of the file is secured by. */
+  tellVacant(): void {
+    const { securities, log } = this.#parts;
+    for (const { name, security, active } of this.of('channel') as unknown as readonly ChannelDefinition[]) {
+      const vacant = active === false ? [] : namesOf(security).filter((one) => !securities.has(one));
+      if (vacant.length === 0) continue;
+      log.warn(
+        { channel: name, security: vacant },
+        'a channel of the config file names a security definition that is not there: it lets nobody in by it until it is',
+      );
+    }
+  }
+
   /** Opens the connections that bind() was given. */
   async open(): Promise<void> {
     const connections = this.of('connection') as unknown as readonly ConnectionDefinition[];

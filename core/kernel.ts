@@ -150,6 +150,7 @@ export class Kernel {
       this.bind(lists);
       await this.#startUnits((stage) => stage < EDGE);
       if (this.#stopping === null) await Promise.all([this.#operations?.start(), this.#fixtures.open()]);
+      this.#fixtures.tellVacant();
       await this.#startUnits((stage) => stage === EDGE);
       if (this.#stopping !== null) return this;
       const { startTimeoutMs = 15_000 } = this.#options;

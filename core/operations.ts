@@ -49,7 +49,7 @@ export class Operations {
     const { cradle, channels, connections, securities, services, fixtures, logs, log, server, pollMs } = parts;
     const operations = this;
     const late = {
-      get keyring() {
+      get keyring(): Keyring {
         return operations.keyring;
       },
       // The plugins that give them are created after this.
@@ -63,10 +63,13 @@ export class Operations {
         return cradle.passwords;
       },
     };
+    // A spread would ask the getters at once.
+    const lately = <T extends object>(own: T): T & typeof late =>
+      Object.assign(Object.create(late) as typeof late, own);
     const fixed = (kind: string, name: string) => fixtures.has(kind, name);
     const keep = this.#keep();
     this.#reconciler = new Reconciler(
-      Object.assign(Object.create(late), {
+      lately({
         keep,
         effects: effectsOf({ channels, connections, securities, logs }),
         fixed,
@@ -82,7 +85,7 @@ export class Operations {
       }),
     );
     const drafts = new Drafts(
-      Object.assign(Object.create(late), {
+      lately({
         channels,
         connections,
         securities,
@@ -92,9 +95,7 @@ export class Operations {
         fixed,
       }),
     );
-    this.records = new RecordKeeper(
-      Object.assign(Object.create(late), { drafts, reconciler: this.#reconciler, fixtures, server: server.name }),
-    );
+    this.records = new RecordKeeper(lately({ drafts, reconciler: this.#reconciler, fixtures, server: server.name }));
     this.sessions = new SignedSessions(
       () => this.keyring,
       (user) => this.records.find('user', user),

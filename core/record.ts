@@ -1,4 +1,3 @@
-import type { Problem } from './errors.ts';
 import type { Author, Change, HistoryQuery, Page, RecordQuery, Reference } from './ports/odb.ts';
 
 /** What a record says, its name included: JSON. */
@@ -108,7 +107,5 @@ export interface Records {
   history(query: HistoryQuery): Promise<Page<Change>>;
   /** The record that this server runs with; null where there is none. Asks nobody. */
   find(kind: string, name: string): LiveRecord | null;
-  /** What is wrong with a definition, without saving it. */
-  check(kind: string, definition: Definition): Promise<readonly Problem[]>;
   status(): RecordsStatus;
 }

@@ -183,10 +183,6 @@ export class RecordKeeper implements Records {
   find(kind: string, name: string): LiveRecord | null {
     return this.#parts.reconciler.find(kind, name);
   }
-  async check(kind: string, definition: Definition): Promise<readonly Problem[]> {
-    kindOf(kind);
-    return this.#parts.drafts.check(kind, definition);
-  }
   status(): RecordsStatus {
     return this.#parts.reconciler.status();
   }

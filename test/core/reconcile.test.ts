@@ -203,8 +203,10 @@ describe('records in effect', function () {
     });
     it('of the config file cannot be gone, and a vacant one lets nobody in', async () => {
       const lists = { channels: [channel('c', 'a', { security: 'later' }) as never] };
-      const { records, send } = await start({ lists });
+      const { records, send, lines } = await start({ lists });
       expect(await send('a', as('ada', 'people-1'))).to.equal('UNAVAILABLE');
+      const told = lines.find((line) => line.msg.includes('names a security definition that is not there'));
+      expect(told).to.deep.include({ level: 'warn', channel: 'c', security: ['later'] });
       await records.create('security', basic('later', ['ada', 'people-1']), BY);
       expect(await send('a', as('ada', 'people-1'))).to.deep.include({ who: 'ada' });
       const used = await refusal(records.remove('security', 'later', undefined, BY));
