@@ -1,11 +1,15 @@
 import type { Channels } from './channels.ts';
+import type { Cluster } from './cluster.ts';
 import type { Connections } from './connections.ts';
 import type { Logs } from './log.ts';
+import type { Balancer } from './ports/balancer.ts';
 import type { Bus } from './ports/bus.ts';
+import type { Checker } from './ports/checker.ts';
 import type { Codec } from './ports/codec.ts';
 import type { Dialect } from './ports/dialect.ts';
 import type { Guard } from './ports/guard.ts';
 import type { HttpHost } from './ports/http.ts';
+import type { Kv } from './ports/kv.ts';
 import type { Odb } from './ports/odb.ts';
 import type { Passwords } from './ports/password.ts';
 import type { Stats } from './ports/stats.ts';
@@ -24,6 +28,8 @@ export interface Cradle {
   channels: Channels;
   connections: Connections;
   securities: Securities;
+  /** Where a kv plugin is loaded and the config has a token for the cluster. */
+  cluster: Cluster;
   /** Where an odb plugin is loaded. */
   records: Records;
   sessions: Sessions;
@@ -36,5 +42,8 @@ export interface Cradle {
   dialect: Dialect;
   odb: Odb;
   bus: Bus;
+  kv: Kv;
+  checker: Checker;
+  balancer: Balancer;
   passwords: Passwords;
 }

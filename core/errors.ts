@@ -51,6 +51,14 @@ export const CODES = {
   ODB_UNAVAILABLE: 'unavailable',
   ODB_FAILED: 'bug',
   SECRET_UNREADABLE: 'bug',
+  // what servers share, and what is between them and their callers
+  KV_UNAVAILABLE: 'unavailable',
+  BALANCER_FAILED: 'unavailable',
+  BALANCER_REFUSED: 'invalid',
+  CLUSTER_REFUSED: 'setup',
+  // services that are deployed while running
+  MODULE_INVALID: 'invalid',
+  CHECK_FAILED: 'unavailable',
   // a call
   ADDRESS_NOT_FOUND: 'missing',
   METHOD_UNSUPPORTED: 'missing',
@@ -69,6 +77,9 @@ export const CODES = {
   TAP_FAILED: 'bug',
   CALL_TIMEOUT: 'timeout',
   CALL_ABORTED: 'timeout',
+  IDEMPOTENCY_KEY_MISSING: 'invalid',
+  IDEMPOTENCY_KEY_REUSED: 'invalid',
+  IDEMPOTENCY_RESULT_GONE: 'conflict',
   SERVER_BUSY: 'busy',
   SERVER_STARTING: 'unavailable',
   SERVER_DRAINING: 'unavailable',

@@ -12,7 +12,7 @@ export interface HttpHost {
   refuse(error: GantryError, cid: string): HttpReply;
   /** Who sent it; `X-Forwarded-*` counts only where the peer is a trusted proxy. */
   origin(req: IncomingMessage): HttpOrigin;
-  /** Where it listens, e.g. `http://127.0.0.1:11223`; empty before start. */
+  /** Where it listens, e.g. `http://127.0.0.1:11223` or `https://...`; empty before start. */
   urls(): readonly string[];
 }
 
@@ -42,4 +42,19 @@ export interface HttpOrigin {
   readonly scheme: 'http' | 'https';
   /** The authority that the caller asked for, e.g. `api.example.com:8443`. */
   readonly host: string;
+  /**
+   * Who the caller proved to be in the TLS handshake. Null without a certificate, with one that no trusted authority
+   * signed, and where a proxy stands between: the certificate would be the proxy's.
+   */
+  readonly client: HttpClient | null;
+}
+
+/** The verified certificate of a caller. No header can tell this. */
+export interface HttpClient {
+  /** The common name of its subject; '' where it has none, or several. */
+  readonly name: string;
+  /** The whole subject, the most special part first and escaped as RFC 4514 has it, e.g. `CN=agent,O=Example`. */
+  readonly subject: string;
+  /** SHA-256 of the certificate, as openssl writes it: `C1:06:1F:...`. */
+  readonly fingerprint: string;
 }

@@ -1,8 +1,11 @@
+import type { Balancer } from './balancer.ts';
 import type { Bus } from './bus.ts';
+import type { Checker } from './checker.ts';
 import type { Codec } from './codec.ts';
 import type { Dialect } from './dialect.ts';
 import type { Guard } from './guard.ts';
 import type { HttpHost } from './http.ts';
+import type { Kv } from './kv.ts';
 import type { Odb } from './odb.ts';
 import type { Passwords } from './password.ts';
 import type { Stats } from './stats.ts';
@@ -14,6 +17,9 @@ export interface Ports {
   dialect: Dialect;
   odb: Odb;
   bus: Bus;
+  kv: Kv;
+  checker: Checker;
+  balancer: Balancer;
   password: Passwords;
   stats: Stats;
   guard: Guard;
@@ -41,9 +47,28 @@ export const PORTS: { readonly [P in Port]: PortRules } = {
     many: false,
     token: 'odb',
     stage: 0,
-    methods: ['revision', 'load', 'find', 'pick', 'list', 'referrers', 'changes', 'history', 'write', 'rehearse'],
+    methods: [
+      ...['revision', 'load', 'find', 'pick', 'list', 'referrers', 'changes', 'history', 'write', 'rehearse'],
+      ...['once', 'forget'],
+    ],
   },
   bus: { many: false, token: 'bus', stage: 0, methods: ['publish', 'subscribe'] },
+  kv: {
+    many: false,
+    token: 'kv',
+    stage: 0,
+    methods: [
+      ...['get', 'getMany', 'set', 'swap', 'remove', 'increment', 'remainingMs', 'expire', 'list'],
+      ...['hashGet', 'hashAll', 'hashSet', 'hashRemove', 'hashIncrement', 'acquire', 'renew', 'release'],
+    ],
+  },
+  checker: { many: false, token: 'checker', stage: 0, methods: ['check'] },
+  balancer: {
+    many: false,
+    token: 'balancer',
+    stage: 0,
+    methods: ['check', 'apply', 'status', 'source', 'show', 'launch', 'halt', 'reload'],
+  },
   password: { many: false, token: 'passwords', stage: 0, methods: ['hash', 'verify'] },
   stats: { many: false, token: 'stats', stage: 0, methods: ['meter', 'snapshot'] },
   guard: { many: true, token: 'guards', stage: 1, methods: ['compile'] },

@@ -35,6 +35,36 @@ export interface Odb {
   write(writes: readonly Write[], by: Author): Promise<readonly Written[]>;
   /** Rejects as write() would, and changes nothing. */
   rehearse(writes: readonly Write[], by: Author): Promise<void>;
+  /**
+   * Makes an effect happen once, however often it is asked for: `work` and the keeping of its key are one transaction.
+   * Where the key is kept already, nothing is run, and what `work` gave then is given again. Of two at the same time
+   * the later one waits for the earlier one's end, and runs where that failed. What `work` throws undoes everything, the
+   * key too, and is thrown on. `work` runs at most once for one asking, and must do nothing but run statements: it must not ask the odb for more.
+   */
+  once<T>(key: string, work: (run: RunSql) => Promise<T>): Promise<Once<T>>;
+  /** Forgets keys that were kept before that time, and tells how many. */
+  forget(before: Date): Promise<number>;
+}
+
+/**
+ * Runs one statement on a table of the same database; values stand for `$1`, `$2` ... in it. Rejects with
+ * ODB_UNAVAILABLE, with RECORD_DUPLICATE where a unique key is there already, with INVALID for what may not run here, e.g.
+ * what ends the transaction, and with ODB_FAILED for all else. The first that fails is the last one: all is undone then,
+ * also where `work` catches it.
+ */
+export type RunSql = (sql: string, values?: readonly unknown[]) => Promise<SqlResult>;
+
+export interface SqlResult {
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+  /** Of INSERT, UPDATE and DELETE. */
+  readonly changed: number;
+}
+
+export interface Once<T> {
+  /** False: it was done before, and `value` is what was kept of it. */
+  readonly first: boolean;
+  /** As JSON gives it back; at most 64 kB of that. */
+  readonly value: T;
 }
 
 /** A record as it is kept. */

@@ -1,3 +1,5 @@
+import type { GantryError } from '../errors.ts';
+
 /** Keeps how often services were called, how long they took and how they ended. */
 export interface Stats {
   /** Looked up once, when a service is deployed; the same name gives the same meter. */
@@ -6,6 +8,47 @@ export interface Stats {
   snapshot(): readonly ServiceStats[];
   /** Pushes out what is buffered, where there is a store behind. */
   flush?(): Promise<void>;
+  /** Null while the store behind answers; else why not. Absent: there is no store. */
+  readonly problem?: GantryError | null;
+  /**
+   * What all servers counted, oldest period first, then by service; what is still buffered here is among it. Periods
+   * without a call are left out, and so are those that are older than what is kept. Absent: nothing is kept by period.
+   * Rejects with KV_UNAVAILABLE, and with INVALID where a time is none, or where it is more than can be given at once.
+   */
+  history?(query: StatsQuery): Promise<readonly PeriodStats[]>;
+  /**
+   * The slowest of late (a day at least), slowest first: calls that came through channels and took longer than the plugin's
+   * threshold. Rejects with KV_UNAVAILABLE.
+   */
+  slowCalls?(limit: number, service?: string): Promise<readonly SlowCall[]>;
+}
+
+export interface StatsQuery {
+  readonly per: 'minute' | 'hour' | 'day' | 'month';
+  /** The period that it is in is the first one. */
+  readonly from: Date;
+  /** Not included. */
+  readonly until: Date;
+  /** Default: all. */
+  readonly service?: string;
+}
+
+export interface PeriodStats extends ServiceStats {
+  /** When the period began; periods begin where UTC has them begin. */
+  readonly from: Date;
+}
+
+/** One call that took long. */
+export interface SlowCall {
+  readonly service: string;
+  readonly server: string;
+  readonly channel: string;
+  readonly cid: string;
+  /** When it ended. */
+  readonly at: Date;
+  readonly ms: number;
+  /** 'ok' or the kind of its error. */
+  readonly outcome: string;
 }
 
 /** Is on the hot path: takes a sample, waits for nothing, allocates nothing. */
