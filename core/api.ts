@@ -1,5 +1,6 @@
 /** The one door: what plugins and services may import from the core, as `gantry/api`. */
-export { type Static, type TSchema, Type } from 'typebox';
+export { type Static, type TObject, type TSchema, Type } from 'typebox';
+export { BalancerSettingsSchema } from './balancing.ts';
 export {
   Call,
   type Identity,
@@ -14,9 +15,11 @@ export {
   type Work,
 } from './call.ts';
 export { ChannelDefinition } from './channels.ts';
+export type { Cluster, Member, Reached } from './cluster.ts';
 export { type Coerce, compileCoerce } from './coerce.ts';
 export { ConnectionDefinition } from './connections.ts';
 export type { Cradle } from './cradle.ts';
+export type { Dictionaries } from './dictionaries.ts';
 export { contentTypeOf } from './dispatch.ts';
 export {
   didYouMean,
@@ -30,31 +33,59 @@ export {
   toFault,
   toGantryError,
 } from './errors.ts';
+export { BOUNDS_MS, BUCKETS } from './histogram.ts';
 export type { Hooks, Sent } from './hooks.ts';
+export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './key-values.ts';
 export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds.ts';
 export type { Level, Logger } from './log.ts';
+export { Meters, OTHER } from './meters.ts';
+export type { Effects } from './once.ts';
 export { type Pairs, parsePairs } from './pairs.ts';
+export { PERIODS, type Period, periodAfter, periodOf, periodsOf } from './periods.ts';
 export { definePlugin, type Lifecycle, type Own, type Plugin } from './plugin.ts';
+export type {
+  BalancedServer,
+  BalancedStatus,
+  Balancer,
+  BalancerChange,
+  BalancerQuestion,
+  BalancerSettings,
+  BalancerState,
+  BalancerStatus,
+} from './ports/balancer.ts';
 export type { Bus, BusEvent } from './ports/bus.ts';
+export type { CheckedSource, Checker } from './ports/checker.ts';
 export type { Codec } from './ports/codec.ts';
 export type { Dialect, DialectSupports, DriverError, DriverProblem, Run } from './ports/dialect.ts';
 export type { Guard } from './ports/guard.ts';
 export type { HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
+export type { Kv, KvPage, KvSet } from './ports/kv.ts';
 export type {
   Author,
   Change,
   HistoryQuery,
   Loading,
   Odb,
+  Once,
   Page,
   RecordQuery,
   Reference,
+  RunSql,
+  SqlResult,
   Stored,
   Write,
   Written,
 } from './ports/odb.ts';
 export type { Passwords } from './ports/password.ts';
-export type { Histogram, Meter, ServiceStats, Stats } from './ports/stats.ts';
+export type {
+  Histogram,
+  Meter,
+  PeriodStats,
+  ServiceStats,
+  SlowCall,
+  Stats,
+  StatsQuery,
+} from './ports/stats.ts';
 export type {
   Channel,
   Connection,
@@ -83,3 +114,5 @@ export { Secret, SecretText } from './secret.ts';
 export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';
 export type { Session, Sessions } from './sessions.ts';
+export { SlowCalls, type SlowCallsOptions } from './slow-calls.ts';
+export { addStats, Tally, type TallyParts } from './tally.ts';

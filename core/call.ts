@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
@@ -115,6 +115,9 @@ export interface Invoker {
 }
 
 const NOTHING = Object.freeze({});
+const LONGEST_KEY = 255;
+/** RFC 9110, 9.2.1: these change nothing. */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
 /** One message on its way. The only object that the core allocates for it. */
 export class Call {
@@ -143,6 +146,7 @@ export class Call {
   #children: Set<Call> | null = null;
   #listeners: Set<() => void> | null = null;
   #verb: string | undefined = undefined;
+  #idempotencyKey: string | null | undefined = undefined;
 
   constructor(channel: string, message: Message, parent: Call | null = null) {
     this.channel = channel;
@@ -172,6 +176,23 @@ export class Call {
   }
   get remote(): string | undefined {
     return this.message.remote;
+  }
+
+  /** Whether it asks for nothing to be changed. */
+  get isSafe(): boolean {
+    return SAFE.has(this.message.method ?? '');
+  }
+
+  /**
+   * Stands for the call and all its repeats: made of its `Idempotency-Key`, its channel and its caller, so that nobody
+   * meets another's key; 64 hex digits. Null where there is no key, or the call is safe. Throws INPUT_INVALID.
+   */
+  get idempotencyKey(): string | null {
+    if (this.#idempotencyKey !== undefined) return this.#idempotencyKey;
+    const given = this.message.headers?.['idempotency-key'];
+    if (given === undefined || this.isSafe) return (this.#idempotencyKey = null);
+    const whose = JSON.stringify([this.channel, this.identity?.name ?? null, keyOf(given)]);
+    return (this.#idempotencyKey = createHash('sha256').update(whose).digest('hex'));
   }
 
   /** Carries the call's id and channel. */
@@ -271,4 +292,12 @@ export class Call {
     if (this.invoker !== null) return this.invoker;
     throw new GantryError('SERVICE_FAILED', 'A call can invoke services only while it runs');
   }
+}
+
+/** draft-ietf-httpapi-idempotency-key-header has it as a string in quotes (RFC 8941); most send it without. */
+function keyOf(given: string | readonly string[]): string {
+  const text = typeof given === 'string' ? given.trim() : '';
+  const key = /^"(.*)"$/.exec(text)?.[1] ?? text;
+  if (key.length > 0 && key.length <= LONGEST_KEY && /^[\x20-\x7e]+$/.test(key)) return key;
+  throw new GantryError('INPUT_INVALID', `Idempotency-Key must be one text of 1 to ${LONGEST_KEY} ASCII characters`);
 }

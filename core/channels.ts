@@ -5,6 +5,7 @@ import { copy } from './copy.ts';
 import { dispatch, type Line, type Traffic } from './dispatch.ts';
 import { didYouMean, GantryError, type Problem } from './errors.ts';
 import type { Hooks } from './hooks.ts';
+import { type Idempotency, IdempotencySettings, idempotentBy } from './idempotency.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
 import type { Channel, Contract, Transport } from './ports/transport.ts';
@@ -12,6 +13,7 @@ import { compileConfig } from './schema.ts';
 import { wrapSecrets } from './secret.ts';
 import { ChannelSecurity, type Securities } from './securities.ts';
 import type { Services } from './services.ts';
+import { watchSleep } from './sleep.ts';
 
 /** One channel as it is written. */
 export const ChannelDefinition = Type.Object(
@@ -31,6 +33,7 @@ export const ChannelDefinition = Type.Object(
     timeoutMs: Type.Optional(
       Type.Integer({ minimum: 1, default: 60_000, description: 'Longest run of a call; its signal fires then' }),
     ),
+    idempotency: Type.Optional(IdempotencySettings),
     active: Type.Optional(Type.Boolean({ default: true, description: 'False: it is not bound' })),
   },
   { additionalProperties: false },
@@ -44,6 +47,8 @@ interface Parts {
   readonly codecs: ReadonlyMap<string, Codec>;
   readonly securities: Securities;
   readonly transports: ReadonlyMap<string, Transport>;
+  /** Asked at the first bind; null where nothing keeps the results of calls. */
+  idempotency?(): Idempotency | null;
 }
 
 type Validate = ReturnType<typeof compileConfig>;
@@ -67,10 +72,18 @@ export class Channels {
     inHand: 0,
     closed: new GantryError('SERVER_STARTING', 'The server is starting', { retryAfterMs: 1000 }),
     empty: null,
+    seenAt: Number.POSITIVE_INFINITY,
+    woke: () => {},
+    behind: null,
   };
 
   constructor(parts: Parts) {
     this.#parts = parts;
+  }
+
+  /** After a long sleep of this process calls wait until `catchUp` is done, at most for `ms`. Returns the undo. */
+  watchSleep(catchUp: () => Promise<unknown>, ms: number): () => void {
+    return watchSleep(this.#traffic, catchUp, ms, this.#parts.log);
   }
 
   /** What is wrong with a definition; nothing is bound. `at` is its place in the config. */
@@ -188,6 +201,12 @@ export class Channels {
     this.#parts.hooks.channelUnbound.call(entry.channel);
   }
 
+  /** The longest that a call may take on any of them. */
+  get longestMs(): number {
+    let longest = 0;
+    for (const { channel } of this.#bound.values()) longest = Math.max(longest, channel.timeoutMs);
+    return longest;
+  }
   list(): readonly Channel[] {
     return [...this.#bound.values()].map(({ channel }) => channel);
   }
@@ -240,6 +259,7 @@ export class Channels {
       codec,
       guard: definition.security === undefined ? null : this.#guard(definition.security, `${at}.security`),
       timeoutMs: definition.timeoutMs ?? 60_000,
+      idempotent: idempotentBy(this.#parts.idempotency?.() ?? null, definition.idempotency),
       traffic: this.#traffic,
       invoker: services,
       log: this.#parts.log,

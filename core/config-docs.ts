@@ -5,7 +5,7 @@ import { Kernel } from './kernel.ts';
 import { loadPlugin, ownPlugins } from './loader.ts';
 import { Logs } from './log.ts';
 import type { Loaded } from './plugin.ts';
-import { nameOf, PORTS, portOf } from './ports/index.ts';
+import { nameOf, PORTS, type Port, portOf } from './ports/index.ts';
 import { SecurityDefinition } from './securities.ts';
 
 /** What the tables read of a schema. */
@@ -58,11 +58,15 @@ async function ownLoaded(): Promise<Loaded[]> {
   return Promise.all(ownPlugins().map(async (id) => ({ id, plugin: await loadPlugin(id, process.cwd()), config: {} })));
 }
 
+/** Ports whose instances have schemas of their own, and those that they need. */
+const WITH_SCHEMAS = new Set<Port>(['codec', 'dialect', 'odb', 'password', 'guard', 'http', 'transport']);
+
 /** Only an instance knows the schemas of addresses and the like. Of a port that takes one plugin, the first is created. */
 function created(loaded: readonly Loaded[]): Cradle {
   const taken = new Set<string>();
   const chosen = loaded.filter(({ plugin }) => {
     const port = portOf(plugin.id);
+    if (!WITH_SCHEMAS.has(port)) return false;
     if (needsValues(plugin.config as Node) || (!PORTS[port].many && taken.has(port))) return false;
     taken.add(port);
     return true;

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { ChannelDefinition } from './channels.ts';
+import { ClusterConfig } from './cluster.ts';
 import { ConnectionDefinition } from './connections.ts';
 import { LEVELS } from './log.ts';
 import { SecretText } from './secret.ts';
@@ -55,6 +56,12 @@ export const Config = Type.Object(
       default: [],
       description: 'Who may call; shared by the channels that name them',
     }),
+    follows: Type.Optional(
+      Type.Array(Type.String(), {
+        description: 'Kinds of records that take effect in this process; the others are looked up only. Default: all',
+      }),
+    ),
+    cluster: Type.Optional(ClusterConfig),
     secrets: Type.Object(
       {
         keys: Type.Optional(

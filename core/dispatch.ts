@@ -6,7 +6,7 @@ import { type GantryError, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
-import { checkInput, isThenable, type Slot, within } from './services.ts';
+import { checkInput, isThenable, type Slot, within } from './slot.ts';
 
 /** What a channel needs at run time, resolved when it was bound. Null: the channel has no such step. */
 export interface Line {
@@ -14,6 +14,8 @@ export interface Line {
   readonly codec: Codec;
   readonly guard: ((call: Call) => Identity | Promise<Identity>) | null;
   readonly timeoutMs: number;
+  /** What a call with an `Idempotency-Key` goes through. */
+  readonly idempotent: Idempotent | null;
   readonly traffic: Traffic;
   readonly invoker: Invoker;
   readonly log: Logger;
@@ -24,6 +26,14 @@ export interface Line {
   readonly done: Hooks['done'] | null;
 }
 
+/** How a channel treats repeats of a call. */
+export interface Idempotent {
+  /** Calls without a key go through it, too: to be refused. */
+  readonly required: boolean;
+  /** Gives what `work` gives, or gave to the same call before. */
+  run(call: Call, work: () => Reply | Promise<Reply>): Reply | Promise<Reply>;
+}
+
 /** Calls in hand, so that stopping can wait for them. */
 export interface Traffic {
   inHand: number;
@@ -31,7 +41,16 @@ export interface Traffic {
   closed: GantryError | null;
   /** Called when the last call in hand ended. */
   empty: (() => void) | null;
+  /** When this process was last seen awake, on the clock of `performance.now()`; Infinity: nobody looks. */
+  seenAt: number;
+  /** Called by the first call after a long sleep. */
+  woke: () => void;
+  /** New calls wait for it: the server takes over what changed while it slept. */
+  behind: Promise<void> | null;
 }
+
+/** A process that did not run for so long may have missed changes, and leases may be another's. */
+export const ASLEEP_MS = 1000;
 
 const NO_CONTENT = '';
 
@@ -45,6 +64,8 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
   traffic.inHand++;
   let reply: Reply | undefined;
   try {
+    if (startedAt - traffic.seenAt > ASLEEP_MS) traffic.woke();
+    if (traffic.behind !== null) await traffic.behind;
     if (traffic.closed !== null) throw traffic.closed;
     if (line.received !== null) line.received.call(call);
     if (line.guard !== null) {
@@ -55,13 +76,11 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
     if (reply === undefined) {
       const read = input(line, call);
       call.input = isThenable(read) ? await read : read;
-      // A service that is deployed again meanwhile does not change what this call is held to.
-      const { output: clean } = slot;
       checkInput(slot, call.input);
-      let output = slot.handle(call.input, call);
-      if (isThenable(output)) output = await within(output, call, slot.name);
-      if (line.after !== null) output = await line.after.promise(output, call);
-      reply = answer(clean, call, call.encoder ?? line.codec, output);
+      const { idempotent } = line;
+      const once = idempotent !== null && (idempotent.required || hasKey(call));
+      const done = once ? idempotent.run(call, () => perform(line, call)) : perform(line, call);
+      reply = isThenable(done) ? await done : done;
     }
   } catch (thrown) {
     reply = refuse(line, call, toGantryError(thrown));
@@ -72,6 +91,25 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
   if (slot.meter !== null) slot.meter.record(ms, reply.error !== null);
   if (line.done !== null) line.done.call(call, reply, ms);
   return reply;
+}
+
+function hasKey({ message }: Call): boolean {
+  return message.headers !== undefined && message.headers['idempotency-key'] !== undefined;
+}
+
+/** Runs the service. One that is deployed again meanwhile does not change what this call is held to. */
+function perform(line: Line, call: Call): Reply | Promise<Reply> {
+  const { slot } = line;
+  const { output: clean } = slot;
+  const output = slot.handle(call.input, call);
+  if (isThenable(output) || line.after !== null) return settled(line, call, clean, output);
+  return answer(clean, call, call.encoder ?? line.codec, output);
+}
+
+async function settled(line: Line, call: Call, clean: Slot['output'], running: unknown): Promise<Reply> {
+  let output = isThenable(running) ? await within(running, call, line.slot.name) : running;
+  if (line.after !== null) output = await line.after.promise(output, call);
+  return answer(clean, call, call.encoder ?? line.codec, output);
 }
 
 /** The content as a value: as the transport reads it, or by the channel's codec. */

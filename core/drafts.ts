@@ -1,7 +1,9 @@
 import type { TSchema } from 'typebox';
+import { BalancerSettingsSchema } from './balancing.ts';
 import { type ChannelDefinition, type Channels, namesOf, RECORDS } from './channels.ts';
 import type { ConnectionDefinition, Connections } from './connections.ts';
 import { copy } from './copy.ts';
+import type { Deployments } from './deployments.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
 import type { Keyring } from './keyring.ts';
 import { isKind, KINDS, type Kind } from './kinds.ts';
@@ -21,6 +23,7 @@ export interface DraftParts {
   readonly channels: Channels;
   readonly connections: Connections;
   readonly securities: Securities;
+  readonly deployments: Deployments;
   readonly transports: ReadonlyMap<string, Transport>;
   readonly guards: ReadonlyMap<string, Guard>;
   readonly passwords: Passwords | null;
@@ -125,8 +128,9 @@ export class Drafts {
     }
   }
 
-  /** Passwords and keys become hashes. */
+  /** Passwords and keys become hashes, and what a module holds is found out. */
   async #keep(kind: string, definition: Definition, past: Definition | null): Promise<Definition> {
+    if (kind === 'module') return this.#keepModule(definition, past);
     if (kind === 'user') return keepUser(definition, past, this.#parts.passwords);
     const of = { kind, name: definition.name };
     if (kind === 'security') {
@@ -140,6 +144,19 @@ export class Drafts {
     const { guard: other, ...before } = (past?.['security'] ?? {}) as { guard?: string } & Record<string, unknown>;
     const kept = await this.#kept(guard, own, other === guard ? before : null, of, '.security');
     return { ...definition, security: { guard, ...kept } };
+  }
+
+  /** One that is kept as it is was tried when it came. */
+  async #keepModule(definition: Definition, past: Definition | null): Promise<Definition> {
+    const isSame = ['source', 'language', 'allowTypeErrors'].every((field) => past?.[field] === definition[field]);
+    if (isSame && past?.['services'] !== undefined) return { ...definition, services: past['services'] };
+    try {
+      return { ...definition, services: await this.#parts.deployments.prepare(definition) };
+    } catch (thrown) {
+      const error = toGantryError(thrown);
+      if (error.code !== 'MODULE_INVALID') throw thrown;
+      throw invalid('module', definition.name, error.problems ?? []);
+    }
   }
 
   async #kept(
@@ -213,6 +230,9 @@ export class Drafts {
   }
 
   #claims(kind: string, kept: Definition): readonly string[] {
+    if (kind === 'module' && kept['active'] !== false) {
+      return ((kept['services'] ?? []) as readonly string[]).map((service) => `service ${service}`);
+    }
     if (kind !== 'channel' || kept['active'] === false) return [];
     const { transport, address, service } = kept as unknown as ChannelDefinition;
     const of = this.#parts.transports.get(transport);
@@ -257,6 +277,8 @@ export class Drafts {
         const own = guards.get((security as { guard?: string } | undefined)?.guard ?? '');
         return placesOf({}, { settings: transports.get(transport ?? '')?.settings, security: own?.definition });
       }
+      case 'balancer':
+        return placesOf({}, { stats: BalancerSettingsSchema.properties['stats'] });
       case 'user':
         return placesOf({}, { password: SecretText(), passwordHash: SecretText() });
       default:

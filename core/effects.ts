@@ -1,5 +1,6 @@
 import { type ChannelDefinition, type Channels, RECORDS } from './channels.ts';
 import type { ConnectionDefinition, Connections } from './connections.ts';
+import type { Deployments } from './deployments.ts';
 import { KINDS } from './kinds.ts';
 import type { Effect } from './live-records.ts';
 import type { Logs } from './log.ts';
@@ -10,11 +11,15 @@ interface Parts {
   readonly channels: Channels;
   readonly connections: Connections;
   readonly securities: Securities;
+  readonly deployments: Deployments;
   readonly logs: Logs;
 }
 
 /** What each kind of record does to this server, in the order of the kinds. Null: it is only looked up. */
-export function effectsOf({ channels, connections, securities, logs }: Parts): ReadonlyMap<string, Effect | null> {
+export function effectsOf(
+  { channels, connections, securities, deployments, logs }: Parts,
+  follows: readonly string[] | null = null,
+): ReadonlyMap<string, Effect | null> {
   const effects: Readonly<Record<string, Effect>> = {
     setting: settingsEffect(logs),
     security: {
@@ -29,6 +34,10 @@ export function effectsOf({ channels, connections, securities, logs }: Parts): R
       },
       drop: (name) => connections.close(name),
     },
+    module: {
+      put: (definition) => deployments.put(definition),
+      drop: (name) => deployments.drop(name),
+    },
     channel: {
       put(definition) {
         const channel = definition as unknown as ChannelDefinition;
@@ -40,5 +49,6 @@ export function effectsOf({ channels, connections, securities, logs }: Parts): R
       },
     },
   };
-  return new Map(Object.keys(KINDS).map((kind) => [kind, effects[kind] ?? null]));
+  const isFollowed = (kind: string) => follows === null || follows.includes(kind);
+  return new Map(Object.keys(KINDS).map((kind) => [kind, (isFollowed(kind) && effects[kind]) || null]));
 }

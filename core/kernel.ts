@@ -1,26 +1,23 @@
-import path from 'node:path';
 import { asValue, createContainer, InjectionMode } from 'awilix';
 import { problemsOf, settleBlock } from './blocks.ts';
-import { Channels } from './channels.ts';
 import { freeze } from './config.ts';
-import { Connections } from './connections.ts';
 import type { Cradle } from './cradle.ts';
 import { inTime } from './deadline.ts';
 import { GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
-import { type FixtureLists, Fixtures } from './fixtures.ts';
+import type { FixtureLists, Fixtures } from './fixtures.ts';
 import { createHooks, type Hooks, sealHooks } from './hooks.ts';
 import { load } from './loader.ts';
-import type { Logger, Logs } from './log.ts';
-import { Operations } from './operations.ts';
+import type { Logger } from './log.ts';
+import type { Membership } from './membership.ts';
+import type { Operations } from './operations.ts';
 import { order } from './order.ts';
 import type { Lifecycle, Loaded } from './plugin.ts';
 import { nameOf, PORTS, portOf } from './ports/index.ts';
-import { type Secret, wrapSecrets } from './secret.ts';
-import { Securities } from './securities.ts';
+import { wrapSecrets } from './secret.ts';
 import type { ServerInfo } from './server.ts';
-import { raise, type Service } from './service.ts';
+import type { Service } from './service.ts';
 import type { ServiceFile } from './service-files.ts';
-import { Services } from './services.ts';
+import { type WiringOptions, wire } from './wiring.ts';
 
 interface Unit {
   readonly id: string;
@@ -30,29 +27,20 @@ interface Unit {
   readonly withdraw: () => void;
 }
 
-export interface KernelOptions {
-  readonly logs: Logs;
-  readonly name?: string;
-  readonly version?: string;
+export interface KernelOptions extends WiringOptions {
   /** For each plugin. */
   readonly startTimeoutMs?: number;
   /** How long stop() waits for calls in hand. */
   readonly graceMs?: number;
-  /** What plugins' own paths are relative to. */
-  readonly dir?: string;
-  /** Where this process may keep files. */
-  readonly data?: string;
-  /** What seals secrets in the database. Default: a file in the data folder. */
-  readonly secrets?: { readonly keys?: Secret; readonly file?: string };
-  /** How often the change log is looked at when nobody tells of a change. Default: 2 s. */
-  readonly pollMs?: number;
 }
 
 type State = ServerInfo['state'];
 const EDGE = 2;
 const STOP_MS = 10_000;
-/** How late a change is noticed of which nobody tells. */
-const POLL_MS = 2000;
+/** Longer than any time to linger. */
+const LEAVE_MS = 610_000;
+/** How long calls wait, after a sleep of this process, for what changed meanwhile. */
+const CATCH_UP_MS = 3000;
 
 /** Wires plugins, starts them in order, stops them in reverse. Knows no plugin by name. */
 export class Kernel {
@@ -69,6 +57,8 @@ export class Kernel {
   #stopping: Promise<void> | null = null;
   #fixtures!: Fixtures;
   #operations: Operations | null = null;
+  #membership: Membership | null = null;
+  #endWatch: () => void = () => {};
 
   constructor(options: KernelOptions) {
     this.#options = options;
@@ -87,7 +77,7 @@ export class Kernel {
   create(loaded: readonly Loaded[]): this {
     const settled = loaded.map(settleBlock);
     refuse(settled.flatMap(problemsOf));
-    this.#registerCore(settled.some(({ plugin }) => portOf(plugin.id) === 'odb'));
+    this.#registerCore(new Set(settled.map(({ plugin }) => portOf(plugin.id))));
     const kernelTokens = new Set(Object.keys(this.#container.registrations));
     for (const one of order(settled, kernelTokens)) this.#create(one);
     this.#freeOptional();
@@ -154,11 +144,15 @@ export class Kernel {
       await this.#startUnits((stage) => stage === EDGE);
       if (this.#stopping !== null) return this;
       const { startTimeoutMs = 15_000 } = this.#options;
+      await this.#membership?.claim();
       const late = `A tap of hook 'ready' did not end in ${startTimeoutMs} ms`;
       await within(startTimeoutMs, this.hooks.ready.promise(), late);
       if (this.#stopping !== null) return this;
       this.cradle.channels.open();
       this.#state = 'ready';
+      const catchUp = async () => this.#operations?.catchUp();
+      this.#endWatch = this.cradle.channels.watchSleep(catchUp, CATCH_UP_MS);
+      await this.#membership?.join();
       return this;
     } catch (error) {
       await this.stop();
@@ -178,6 +172,9 @@ export class Kernel {
     this.#state = 'draining';
     if (wired) {
       const { channels, services, connections } = this.cradle;
+      this.#endWatch();
+      // Calls are served until the balancers know.
+      await within(LEAVE_MS, this.#membership?.leave(), 'The cluster was not told').catch(() => {});
       channels.close();
       const late = `A tap of hook 'draining' did not end in ${STOP_MS} ms`;
       await within(STOP_MS, this.hooks.draining.promise(), late).catch((error: unknown) =>
@@ -195,6 +192,7 @@ export class Kernel {
       if (left > 0)
         this.log.warn({ left, graceMs }, 'calls were still in hand when the time to wait for them was over');
       await services.settle(until - performance.now());
+      await within(STOP_MS, this.#membership?.stop(), 'The cluster was not told').catch(() => {});
       await within(STOP_MS, this.#operations?.stop(), 'The records did not settle').catch((error: unknown) =>
         this.log.error({ error }, 'leaving the records failed'),
       );
@@ -289,61 +287,27 @@ export class Kernel {
     }
   }
 
-  #registerCore(hasOdb: boolean): void {
-    const { logs, name = 'gantry', version = '0', data = path.resolve('data') } = this.#options;
-    const kernel = this;
-    const server: ServerInfo = {
-      name,
-      version,
-      data,
-      startedAt: new Date(),
-      get state() {
-        return kernel.#state;
-      },
-    };
+  #registerCore(ports: ReadonlySet<string>): void {
+    const { logs } = this.#options;
     const maps = Object.values(PORTS).filter((p) => p.many);
     for (const { token } of maps) this.#container.register(token, asValue(new Map()));
-    const { codecs, guards, transports } = this.cradle;
-    const securities = new Securities(guards);
-    const parts = { hooks: this.hooks, log: this.log };
-    const services = new Services({
-      ...parts,
-      meter: (service) => (this.cradle.stats as Cradle['stats'] | null)?.meter(service) ?? null,
-      build: (service, name) =>
-        service.create({
-          log: this.log.child({ service: name }),
-          connections,
-          errors: raise(service.errors),
-          plugins: { transports, guards },
-          records: this.#operations?.records ?? null,
-          server,
-          services,
-          sessions: this.#operations?.sessions ?? null,
-          stats: this.cradle.stats as Cradle['stats'] | null,
-        }),
+    const { hooks, log, cradle } = this;
+    const [hasOdb, hasKv] = [ports.has('odb'), ports.has('kv')];
+    const state = () => this.#state;
+    const { fixtures, operations, membership, ...parts } = wire({
+      ...{ options: this.#options, cradle, hooks, log, hasOdb, hasKv, state },
     });
-    const connections = new Connections({ ...parts, transports });
-    const channels = new Channels({ ...parts, services, codecs, securities, transports });
-    const bound = { channels, connections, securities, log: this.log };
-    this.#fixtures = new Fixtures({ ...bound, transports, guards, records: hasOdb });
-    if (hasOdb) {
-      const { secrets = {}, pollMs = POLL_MS } = this.#options;
-      const { cradle } = this;
-      const fixtures = this.#fixtures;
-      this.#operations = new Operations({ ...bound, cradle, services, fixtures, logs, server, secrets, pollMs });
-      this.#container.register({
-        records: asValue(this.#operations.records),
-        sessions: asValue(this.#operations.sessions),
-      });
-    }
+    this.#fixtures = fixtures;
+    this.#operations = operations;
+    this.#membership = membership;
     this.#container.register({
-      server: asValue(server),
       logs: asValue(logs),
-      services: asValue(services),
-      connections: asValue(connections),
-      channels: asValue(channels),
-      securities: asValue(securities),
+      ...Object.fromEntries(Object.entries(parts).map(([token, part]) => [token, asValue(part)])),
+      ...(membership === null ? {} : { cluster: asValue(membership) }),
     });
+    if (operations === null) return;
+    const { records, sessions } = operations;
+    this.#container.register({ records: asValue(records), sessions: asValue(sessions) });
   }
 }
 

@@ -1,4 +1,5 @@
 import { type TObject, Type } from 'typebox';
+import { BalancerSettingsSchema } from './balancing.ts';
 import { ChannelDefinition, namesOf } from './channels.ts';
 import { ConnectionDefinition } from './connections.ts';
 import type { Reference } from './ports/odb.ts';
@@ -49,13 +50,28 @@ const Job = Type.Object(
   { additionalProperties: false },
 );
 
-const ServiceVersion = Type.Object(
+/** A name is the part of a file's name before its ending, so that a file dropped into a folder has one. */
+const Module = Type.Object(
   {
-    name: Name('service versions'),
-    service: Type.String({ minLength: 1, maxLength: 200 }),
-    language: Type.Union([Type.Literal('typescript'), Type.Literal('javascript')]),
-    source: Type.String({ minLength: 1, maxLength: 1_000_000 }),
-    active: Type.Optional(Type.Boolean({ default: false })),
+    name: Type.String({
+      minLength: 1,
+      maxLength: 100,
+      pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+      description: 'Unique among modules',
+    }),
+    language: Type.Union([Type.Literal('typescript'), Type.Literal('javascript')], { default: 'typescript' }),
+    source: Type.String({
+      minLength: 1,
+      maxLength: 200_000,
+      description: 'One file, as it is deployed on every server',
+    }),
+    services: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 200 }), {
+        description: 'What it holds; found out when it is saved',
+      }),
+    ),
+    allowTypeErrors: Type.Optional(Type.Boolean({ default: false, description: 'True: wrong types do not refuse it' })),
+    active: Type.Optional(Type.Boolean({ default: true, description: 'False: it is kept and not deployed' })),
   },
   { additionalProperties: false },
 );
@@ -66,9 +82,29 @@ const Server = Type.Object(
     urls: Type.Array(Type.String()),
     version: Type.String({ minLength: 1 }),
     startedAt: Type.String({ format: 'date-time' }),
+    state: Type.Optional(
+      Type.Union([Type.Literal('online'), Type.Literal('draining'), Type.Literal('offline')], {
+        default: 'online',
+        description: 'What the balancer makes of it. draining: nothing new; offline: nothing at all',
+      }),
+    ),
+    weight: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 256,
+        default: 100,
+        description: 'Its share of the calls; 100 is a usual one',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
+
+const Balancing = {
+  ...BalancerSettingsSchema,
+  properties: { name: Name('balancers'), ...BalancerSettingsSchema.properties },
+  required: ['name'],
+} as TObject;
 
 /** From the least that a person may do to the most. */
 export const ROLES = ['viewer', 'operator', 'developer', 'administrator'] as const;
@@ -105,7 +141,12 @@ const Setting = Type.Object(
 const Dictionary = Type.Object(
   {
     name: Name('dictionaries'),
-    entries: Type.Record(Type.String(), Type.String(), { description: 'Key to value' }),
+    entries: Type.Optional(Type.Record(Type.String(), Type.String(), { default: {}, description: 'Key to value' })),
+    rows: Type.Optional(
+      Type.Array(Type.Record(Type.String(), Type.String()), {
+        description: 'Texts that mean the same, each row by system: for `dictionaries.translate`',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -124,10 +165,11 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     schema: ConnectionDefinition,
     fields: ['transport', 'active'],
   },
-  version: {
-    description: 'The source of a service, as it was uploaded',
-    schema: ServiceVersion,
-    fields: ['service', 'language', 'active'],
+  module: {
+    description: 'Source of services that every server runs',
+    schema: Module,
+    fields: ['language', 'active'],
+    own: ['services'],
   },
   channel: {
     description: 'A service at an address',
@@ -143,7 +185,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     fields: ['role', 'active'],
     own: ['epoch'],
   },
-  server: { description: 'A server of this installation', schema: Server, fields: ['version'] },
+  balancer: { description: 'How calls are spread over the servers', schema: Balancing, fields: ['algorithm'] },
+  server: { description: 'A server of this installation', schema: Server, fields: ['version', 'state'] },
 };
 
 export function isKind(kind: string): boolean {

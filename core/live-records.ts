@@ -67,6 +67,9 @@ export class LiveRecords {
       definition: this.#parts.open(entry.stored),
     });
   }
+  names(kind: string): readonly string[] {
+    return [...(this.#entries.get(kind)?.keys() ?? [])].sort();
+  }
   /** Why a record is not in effect, or not all of it; null where it is, and where there is none. */
   problem(kind: string, name: string): string | null {
     return this.#entries.get(kind)?.get(name)?.problem ?? null;

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { checkBlock } from './blocks.ts';
 import { isForClient, USAGE } from './cli/usage.ts';
+import { ClusterConfig } from './cluster.ts';
 import { plain, type Survey, settle, surveyConfig } from './config.ts';
 import { configDocs } from './config-docs.ts';
 import { Config, Entry } from './config-root.ts';
@@ -48,6 +49,8 @@ async function main(): Promise<void> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) throw misused(`There is no command '${name}'. ${didYouMean(name, Object.keys(COMMANDS))}`);
   if (positionals.length > 1) throw misused(`'${positionals[1]}' is one word too many.`);
+  // Before the config is read, which says what becomes of it.
+  if (values.install === true) process.env['GANTRY_INSTALL'] = 'true';
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
   await command({ config, docs: values.docs === true, ...(values.out === undefined ? {} : { out: values.out }) });
 }
@@ -67,6 +70,7 @@ function parsed() {
         config: { type: 'string', short: 'c' },
         out: { type: 'string' },
         docs: { type: 'boolean' },
+        install: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
       },
@@ -87,8 +91,10 @@ async function start({ config: file }: Options): Promise<void> {
   const { config } = survey;
   const loaded = await load(survey);
   const logs = new Logs({ ...config.log, server: config.name });
-  const kernel = new Kernel({ ...kernelOptions(survey), logs }).create(loaded);
-  onSignals(kernel, logs);
+  // Given to the kernel before there is one to stop.
+  const restart = { now: () => {} };
+  const kernel = new Kernel({ ...kernelOptions(survey), logs, onRestart: () => restart.now() }).create(loaded);
+  restart.now = onSignals(kernel, logs);
   makeData(config.data);
   kernel.deployFiles(await readServices(config.services));
   await kernel.start(config);
@@ -170,13 +176,24 @@ async function find(
 }
 
 function kernelOptions({ config, dir }: Survey): Omit<KernelOptions, 'logs'> {
-  const { name, startTimeoutMs, graceMs, data, secrets } = config;
-  const sealing = wrapSecrets(Config.properties.secrets, secrets) as NonNullable<KernelOptions['secrets']>;
-  return { name, version, startTimeoutMs, graceMs, dir, data, secrets: sealing };
+  const { name, startTimeoutMs, graceMs, data, follows, cluster } = config;
+  const secrets = wrapSecrets(Config.properties.secrets, config.secrets) as NonNullable<KernelOptions['secrets']>;
+  const own = { name, version, startTimeoutMs, graceMs, dir, data, secrets };
+  return {
+    ...own,
+    ...(follows === undefined ? {} : { follows }),
+    ...(cluster === undefined ? {} : { cluster: wrapSecrets(ClusterConfig, cluster) as ClusterConfig }),
+  };
 }
 
-/** SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. */
-function onSignals(kernel: Kernel, logs: Logs): void {
+/** As sysexits.h has it: try again. Who supervises the process starts it anew. */
+const RESTART = 75;
+
+/**
+ * SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. What it returns
+ * ends the process in order, to be started again.
+ */
+function onSignals(kernel: Kernel, logs: Logs): () => void {
   process.on('exit', () => logs.endNow());
   let stopping = false;
   const stop = (signal: string) => {
@@ -205,6 +222,10 @@ function onSignals(kernel: Kernel, logs: Logs): void {
     process.exitCode = 1;
     if (!stopping) stop('uncaughtException');
   });
+  return () => {
+    process.exitCode = RESTART;
+    if (!stopping) stop('restart');
+  };
 }
 
 function makeData(folder: string): void {

@@ -3,7 +3,15 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import vm from 'node:vm';
-import { build, type Message, type OutputFile } from 'esbuild';
+import {
+  type BuildOptions,
+  build,
+  type Message,
+  type OnResolveArgs,
+  type OnResolveResult,
+  type OutputFile,
+  type PluginBuild,
+} from 'esbuild';
 import * as api from './api.ts';
 import { keepSourceMap } from './source-maps.ts';
 
@@ -18,7 +26,7 @@ export async function compileModules(files: readonly string[]): Promise<Map<stri
   const together = await bundle(files).catch(() => null);
   for (const file of files) {
     const built = together?.get(file);
-    result.set(file, built === undefined ? await alone(file) : { file, ...built, problem: null });
+    result.set(file, built === undefined ? await single(file) : { file, ...built, problem: null });
   }
   return result;
 }
@@ -29,6 +37,30 @@ export interface Compiled {
   /** Where its lines come from. */
   readonly map: string;
   readonly problem: string | null;
+}
+
+/** Compiles a text as if it were in that file, which there need not be. It can import packages, and no other file. */
+export async function compileText(file: string, text: string): Promise<Compiled> {
+  const contents = {
+    stdin: { contents: text, sourcefile: path.basename(file), loader: path.extname(file).slice(1) as 'ts' | 'js' },
+    tsconfigRaw: '{}',
+    plugins: [{ name: 'alone', setup: ({ onResolve }: PluginBuild) => onResolve({ filter: /./ }, alone) }],
+  };
+  try {
+    const { outputFiles } = await build({ ...OPTIONS, ...contents });
+    const [map = '', code = ''] = (outputFiles as OutputFile[]).map(({ text: out }) => out);
+    return { file, code, map, problem: null };
+  } catch (thrown) {
+    return { file, code: null, map: '', problem: explained(thrown) };
+  }
+}
+
+/** Packages are looked for when it runs. */
+function alone({ path: specifier, kind }: OnResolveArgs): OnResolveResult {
+  if (kind === 'entry-point') return {};
+  if (!/^[./]/.test(specifier)) return { path: specifier, external: true };
+  const told = `imports '${specifier}': a module that is deployed is one file, with what it needs from packages`;
+  return { errors: [{ text: told }] };
 }
 
 /** Runs a compiled file and gives what it exports. Throws what it throws. */
@@ -52,41 +84,45 @@ export async function loadFile(file: string): Promise<{ readonly default?: unkno
   return evaluate(compiled);
 }
 
-async function alone(file: string): Promise<Compiled> {
+async function single(file: string): Promise<Compiled> {
   try {
     await readFile(file);
     const { code = null, map = '' } = (await bundle([file])).get(file) ?? {};
     return { file, code, map, problem: null };
   } catch (thrown) {
-    const { errors } = thrown as { errors?: Message[] };
-    const problem = errors?.map(located).join('; ') ?? (thrown as Error).message;
-    return { file, code: null, map: '', problem };
+    return { file, code: null, map: '', problem: explained(thrown) };
   }
 }
 
 /** Where the scripts would be, were they written. */
 const OUT = path.resolve('/bundle');
 
+const OPTIONS = {
+  outdir: OUT,
+  bundle: true,
+  write: false,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
+  packages: 'external',
+  sourcemap: 'external',
+  sourcesContent: false,
+  define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
+  logLevel: 'silent',
+} as const satisfies BuildOptions;
+
 async function bundle(files: readonly string[]): Promise<Map<string, { code: string; map: string }>> {
   const entryPoints = files.map((file, i) => ({ in: file, out: String(i) }));
-  const { outputFiles } = await build({
-    entryPoints,
-    outdir: OUT,
-    bundle: true,
-    write: false,
-    format: 'cjs',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-    sourcemap: 'external',
-    sourcesContent: false,
-    define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
-    logLevel: 'silent',
-  });
+  const { outputFiles } = await build({ ...OPTIONS, entryPoints });
   const texts = new Map((outputFiles as OutputFile[]).map(({ path: out, text }) => [path.basename(out), text]));
   return new Map(
     files.map((file, i) => [file, { code: texts.get(`${i}.js`) ?? '', map: texts.get(`${i}.js.map`) ?? '' }]),
   );
+}
+
+function explained(thrown: unknown): string {
+  const { errors } = thrown as { errors?: Message[] };
+  return errors?.map(located).join('; ') ?? (thrown as Error).message;
 }
 
 function located({ text, location }: Message): string {

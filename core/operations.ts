@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Channels } from './channels.ts';
 import type { Connections } from './connections.ts';
 import type { Cradle } from './cradle.ts';
+import type { Deployments } from './deployments.ts';
 import { Drafts } from './drafts.ts';
 import { effectsOf } from './effects.ts';
 import type { Fixtures } from './fixtures.ts';
@@ -27,13 +28,20 @@ interface Parts {
   readonly connections: Connections;
   readonly securities: Securities;
   readonly services: Services;
+  readonly deployments: Deployments;
   readonly fixtures: Fixtures;
   readonly logs: Logs;
   readonly log: Logger;
   readonly server: ServerInfo;
   readonly secrets: { readonly keys?: Secret; readonly file?: string };
   readonly pollMs: number;
+  /** Kinds that are put into effect here; null: all. */
+  readonly follows: readonly string[] | null;
 }
+
+/** A repeat of a call comes within days, if at all. */
+const EFFECTS_KEPT_MS = 35 * 86_400_000;
+const FORGET_EVERY_MS = 3_600_000;
 
 /** Everything that comes with an operational database: records that take effect while running, and who may change them. */
 export class Operations {
@@ -42,11 +50,13 @@ export class Operations {
   readonly #parts: Parts;
   readonly #reconciler: Reconciler;
   #keyring: Keyring | null = null;
+  #forgetting: NodeJS.Timeout | undefined;
 
   /** Opens no file and no connection. */
   constructor(parts: Parts) {
     this.#parts = parts;
     const { cradle, channels, connections, securities, services, fixtures, logs, log, server, pollMs } = parts;
+    const { deployments, follows } = parts;
     const operations = this;
     const late = {
       get keyring(): Keyring {
@@ -71,7 +81,7 @@ export class Operations {
     this.#reconciler = new Reconciler(
       lately({
         keep,
-        effects: effectsOf({ channels, connections, securities, logs }),
+        effects: effectsOf({ channels, connections, securities, deployments, logs }, follows),
         fixed,
         open: ({ kind, name, body }: Stored) => {
           const { value, problems } = open({ name, ...body }, this.keyring, `${kind}/${name}`);
@@ -89,6 +99,7 @@ export class Operations {
         channels,
         connections,
         securities,
+        deployments,
         transports: cradle.transports,
         guards: cradle.guards,
         verbs: (service: string) => (services.has(service) ? services.slot(service).verbs : null),
@@ -124,8 +135,20 @@ export class Operations {
     void this.keyring;
     await this.#reconciler.load();
     this.#reconciler.start();
+    this.#forgetting = setInterval(() => void this.#forget(), FORGET_EVERY_MS);
+    this.#forgetting.unref();
+  }
+  async #forget(): Promise<void> {
+    const { cradle, log } = this.#parts;
+    const before = new Date(Date.now() - EFFECTS_KEPT_MS);
+    await cradle.odb.forget(before).catch((error: unknown) => log.debug({ error }, 'old effects are kept for now'));
+  }
+  /** Takes over all changes that were made until now. */
+  async catchUp(): Promise<void> {
+    await this.#reconciler.catchUp();
   }
   async stop(): Promise<void> {
+    clearInterval(this.#forgetting);
     await this.#reconciler.stop();
   }
 

@@ -24,7 +24,7 @@ export function order(loaded: readonly Loaded[], kernelTokens: ReadonlySet<strin
       const given = givers.length > 0 || kernelTokens.has(need) || port?.many === true;
       if (!given && !(wants as readonly string[]).includes(need)) {
         throw new GantryError('PLUGIN_NEED_UNMET', `${taker.id} needs '${need}', and no plugin gives it`, {
-          hint: `Add a plugin ${giverOf(need)}.<name> to "plugins" in the config, or take ${taker.id} away.`,
+          hint: `${HINTS[need] ?? `Add a plugin ${giverOf(need)}.<name> to "plugins" in the config`}, or take ${taker.id} away.`,
         });
       }
       for (const giver of givers) visit(giver, [...path, taker]);
@@ -37,6 +37,10 @@ export function order(loaded: readonly Loaded[], kernelTokens: ReadonlySet<strin
 
 /** Of what the kernel itself gives only where there is such a plugin. */
 const THROUGH: Readonly<Record<string, string>> = { records: 'odb', sessions: 'odb' };
+
+const HINTS: Readonly<Record<string, string>> = {
+  cluster: 'Give "cluster" in the config a token (GANTRY_CLUSTER_TOKEN), and add a plugin kv.<name>',
+};
 
 /** The port whose plugin would give a token. */
 function giverOf(token: string): string {

@@ -135,8 +135,18 @@ export class Reconciler {
     return this.#revision >= revision && this.#source === 'database';
   }
 
+  /** Looks for changes now, and takes over what there is. */
+  async catchUp(): Promise<void> {
+    // One that was under way may have looked before.
+    await this.#running;
+    await this.#follow();
+  }
+
   find(kind: string, name: string): LiveRecord | null {
     return this.#live.find(kind, name);
+  }
+  names(kind: string): readonly string[] {
+    return this.#live.names(kind);
   }
   /** Why a record is not in effect, or not all of it; null where it is, and where there is none. */
   problem(kind: string, name: string): string | null {

@@ -107,5 +107,7 @@ export interface Records {
   history(query: HistoryQuery): Promise<Page<Change>>;
   /** The record that this server runs with; null where there is none. Asks nobody. */
   find(kind: string, name: string): LiveRecord | null;
+  /** Of those that this server runs with, in alphabetical order. */
+  names(kind: string): readonly string[];
   status(): RecordsStatus;
 }

@@ -183,6 +183,9 @@ export class RecordKeeper implements Records {
   find(kind: string, name: string): LiveRecord | null {
     return this.#parts.reconciler.find(kind, name);
   }
+  names(kind: string): readonly string[] {
+    return this.#parts.reconciler.names(kind);
+  }
   status(): RecordsStatus {
     return this.#parts.reconciler.status();
   }

@@ -6,4 +6,6 @@ export interface ServerInfo {
   readonly data: string;
   readonly startedAt: Date;
   readonly state: 'starting' | 'ready' | 'draining' | 'stopped';
+  /** Why a balancer should give it no calls now; null where it may. */
+  readonly unfit: string | null;
 }

@@ -2,8 +2,13 @@ import type { Readable } from 'node:stream';
 import type { Static, TSchema } from 'typebox';
 import { Type } from 'typebox';
 import type { Call } from './call.ts';
+import type { Cluster } from './cluster.ts';
+import type { Dictionaries } from './dictionaries.ts';
 import { type ErrorKind, type ErrorOptions, GantryError } from './errors.ts';
+import type { KeyValues } from './key-values.ts';
 import type { Logger } from './log.ts';
+import type { Effects } from './once.ts';
+import type { Balancer } from './ports/balancer.ts';
 import type { Guard } from './ports/guard.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Outlets, Transport } from './ports/transport.ts';
@@ -40,6 +45,16 @@ export interface LoadedPlugins {
 /** What `create` is given. */
 export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly log: Logger;
+  /** The load balancer that this process looks after; null where it looks after none. */
+  readonly balancer: Balancer | null;
+  /** The servers that work together; null where this process is none of a cluster. */
+  readonly cluster: Cluster | null;
+  /** Texts that mean the same in different systems; null where no ODB plugin is loaded. */
+  readonly dictionaries: Dictionaries | null;
+  /** Makes an effect in the database happen once; null where no ODB plugin is loaded. */
+  readonly effects: Effects | null;
+  /** What all servers share and may lose; null where no kv plugin is loaded. */
+  readonly kv: KeyValues | null;
   /** Outgoing connections: `connections.get('crm').send(...)`. */
   readonly connections: Outlets;
   /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
@@ -70,6 +85,11 @@ export interface ServiceDefinition<I extends TSchema, O extends TSchema, E exten
   readonly attributes?: Readonly<Record<string, unknown>>;
   /** Longest run of one call. Default: the channel's. */
   readonly timeoutMs?: number;
+  /**
+   * Run once before a module with it is taken, on one server, with the connections of that server: what it throws refuses
+   * the module. `run` calls the service and gives its output.
+   */
+  selfTest?(run: (input: Static<I>, options?: { readonly verb?: string }) => Promise<Static<O>>): void | Promise<void>;
   /** Called once per deploy; the handler that it returns runs per call. */
   create(deps: ServiceDeps<E>): Handlers<Static<I>, Static<O>>;
 }
@@ -83,6 +103,7 @@ export interface Service {
   readonly errors?: ErrorTable;
   readonly attributes?: Readonly<Record<string, unknown>>;
   readonly timeoutMs?: number;
+  selfTest?(run: (input: unknown, options?: { readonly verb?: string }) => Promise<unknown>): void | Promise<void>;
   create(deps: ServiceDeps): Handlers<unknown, unknown>;
 }
 

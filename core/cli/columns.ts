@@ -22,7 +22,7 @@ const OWN: Readonly<Record<string, readonly Column<Listed>[]>> = {
   ],
   security: [field('GUARD', 'guard')],
   connection: [switched(true), field('TRANSPORT', 'transport')],
-  version: [switched(false), field('SERVICE', 'service'), field('LANGUAGE', 'language')],
+  module: [switched(true), field('SERVICES', 'services'), field('LANGUAGE', 'language')],
   channel: [
     switched(true),
     field('TRANSPORT', 'transport'),

@@ -23,7 +23,7 @@ export const NOUNS: readonly Noun[] = [
   recordNoun('job', ...switches('job')),
   recordNoun('setting'),
   recordNoun('dictionary'),
-  recordNoun('version', ...switches('version')),
+  recordNoun('module'),
   recordNoun('server'),
   session,
   audit,

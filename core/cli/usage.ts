@@ -11,6 +11,7 @@ export const USAGE = `Usage: gantry <command> [--config FILE]
 
 ${PROCESS.map(({ name, does }) => `  ${name.padEnd(6)}   ${does}\n`).join('')}
   --config FILE   default: config/default.yaml of this package
+  --install       start: installs programs that are missing (npm run cluster; as root, on Debian)
 
   help     tell the commands that administer a running server
 `;

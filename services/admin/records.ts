@@ -8,9 +8,11 @@ export default [
   ...kindServices('channel', CONFIGURATION),
   ...kindServices('connection', CONFIGURATION),
   ...kindServices('job', CONFIGURATION),
-  ...kindServices('version', CONFIGURATION),
   ...kindServices('setting', CONFIGURATION),
   ...kindServices('dictionary', CONFIGURATION),
+  // Code has all that the server has: who may write it is an administrator anyway.
+  ...kindServices('module', { read: 'viewer', write: 'administrator' }),
+  ...kindServices('balancer', { read: 'viewer', write: 'administrator' }),
   ...kindServices('security', { read: 'viewer', write: 'administrator' }),
   ...kindServices('server', { read: 'viewer', write: 'administrator' }),
   ...kindServices('user', PEOPLE),

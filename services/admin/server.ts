@@ -59,11 +59,14 @@ const health = defineService({
       Type.Object({ name: Type.String(), healthy: Type.Boolean(), problem: Type.Optional(Type.String()) }),
     ),
   }),
-  create: ({ server, connections, records }) => {
+  create: ({ server, connections, records, kv, cluster, stats }) => {
     return () => {
       const status = records?.status() ?? null;
       const checks = [
-        check('server', server.state === 'ready' ? null : `is ${server.state}`),
+        check('server', server.unfit),
+        ...(kv === null ? [] : [check('key-value store', kv.problem?.message ?? null)]),
+        ...(cluster === null ? [] : [check('cluster', cluster.problem?.message ?? null)]),
+        ...(stats?.problem === undefined ? [] : [check('statistics', stats.problem?.message ?? null)]),
         ...(status === null
           ? []
           : [

@@ -1,8 +1,10 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import {
   Bytes,
+  type Cluster,
   defineService,
   type Histogram,
+  type KeyValues,
   type Outlet,
   type RecordsStatus,
   type ServerInfo,
@@ -25,7 +27,7 @@ export default defineService({
   input: Type.Unknown(),
   // Bytes: a string would be encoded with the channel's codec.
   output: Bytes,
-  create({ stats, server, connections, records }) {
+  create({ stats, server, connections, records, kv, cluster }) {
     const lag = eventLoopLag();
     return (_input, call) => {
       call.reply.contentType = CONTENT_TYPE;
@@ -35,6 +37,7 @@ export default defineService({
         ...lag(),
         ...aboutConnections(connections.list()),
         ...(records === null ? [] : aboutRecords(records.status())),
+        ...aboutOthers(server, kv, cluster),
         ...(stats === null ? [] : aboutServices(stats.snapshot())),
       ];
       return Buffer.from(families.join(''), 'utf8');
@@ -64,6 +67,27 @@ function aboutRecords({ problem, refused, revision, counts }: RecordsStatus): st
       'Records, by kind',
       Object.entries(counts).map(([kind, count]) => `gantry_records{${label('kind', kind)}} ${count}\n`),
     ),
+  ];
+}
+
+/** Without them the server serves on, and some things are not known or not done. */
+function aboutOthers(server: ServerInfo, kv: KeyValues | null, cluster: Cluster | null): string[] {
+  const up = (problem: unknown) => (problem === null ? 1 : 0);
+  return [
+    single('gantry_fit', 'gauge', 'Whether a balancer should give this server calls', up(server.unfit)),
+    ...(kv === null
+      ? []
+      : [
+          single(
+            'gantry_kv_up',
+            'gauge',
+            'Whether the key-value store answered when it was last asked',
+            up(kv.problem),
+          ),
+        ]),
+    ...(cluster === null
+      ? []
+      : [single('gantry_cluster_up', 'gauge', 'Whether the cluster hears of this server', up(cluster.problem))]),
   ];
 }
 

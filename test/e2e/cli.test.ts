@@ -9,6 +9,7 @@ import { Readable, Writable } from 'node:stream';
 import { expect } from 'chai';
 import { runClient } from '../../core/cli/index.ts';
 import { certificate } from '../engines/certificate.ts';
+import { moduleOf } from '../fixtures/module.ts';
 import { type Installation, installation, PASSWORD } from './installation.ts';
 import { folder, follow, main } from './process.ts';
 
@@ -121,10 +122,10 @@ describe('the client, against a server', function () {
       update: ['--set', 'options.timeoutMs=50'],
       leads: { options: { url: 'http://127.0.0.1:1', timeoutMs: 50 } },
     },
-    version: {
-      create: ['--set', 'service=a.b', '--set', 'language=javascript', '--set-string', 'source=export default 1;'],
+    module: {
+      create: ['--set', 'language=javascript', '--set-string', `source=${moduleOf('cli.a')}`],
       update: ['--set', 'language=typescript'],
-      leads: { language: 'typescript', source: 'export default 1;' },
+      leads: { language: 'typescript', services: ['cli.a'] },
     },
     channel: {
       create: ['--set', 'transport=rest', '--set', 'service=echo', '--set', 'address={ method: POST, path: /one }'],
@@ -148,7 +149,7 @@ describe('the client, against a server', function () {
       leads: { urls: ['http://b'], version: '1.0' },
     },
   };
-  const toggled = ['connection', 'version', 'channel', 'job'];
+  const toggled = ['connection', 'channel', 'job'];
   for (const [kind, { create, update, leads, env = {} }] of Object.entries(kinds)) {
     it(`a ${kind} is created, listed, read, changed, switched, asked about and deleted`, async () => {
       expect(await done(gantry([kind, 'create', 'thing', ...create], { env }))).to.equal(
@@ -547,13 +548,13 @@ connection:
     transport: rest
     options: { url: http://127.0.0.1:9, security: { kind: bearer, token: "\${env:CI_KEY}" } }
     active: false
-version:
-  - name: a@1
-    service: a.b
+module:
+  - name: a.1
     language: typescript
     source: |
+      import { defineService, Type } from 'gantry/api';
       const at = (a: string) => \`\${a} $$\${a} $\${env:HOME}\`;
-      export default at;
+      export default defineService({ name: 'a.b', input: Type.Any(), output: Type.Any(), create: () => () => at('1') });
 channel:
   - { name: staffed, service: echo, address: { path: /staffed, method: POST }, transport: rest, security: [staff, keys] }
 job:
@@ -580,10 +581,10 @@ user:
       { name: 'alpha', value: 7, description: '${env:MARK} is text' },
       { name: 'zeta', value: { b: 1, a: [true, null, 'yes'] } },
     ]);
-    const { body: version } = await one.ask('version.get', { name: 'a@1' });
-    expect(version['definition']).to.include({
-      source: 'const at = (a: string) => `${a} $${a} ${env:HOME}`;\nexport default at;\n',
-    });
+    const { body: module } = await one.ask('module.get', { name: 'a.1' });
+    const { source, services } = module['definition'] as { source: string; services: string[] };
+    expect(source).to.include('\nconst at = (a: string) => `${a} $${a} ${env:HOME}`;\n');
+    expect(services).to.deep.equal(['a.b']);
 
     const exported = await done(first('export'));
     const kinds = [...exported.matchAll(/^(\w+):$/gm)].map(([, kind]) => kind);
@@ -592,7 +593,7 @@ user:
       'dictionary',
       'security',
       'connection',
-      'version',
+      'module',
       'channel',
       'job',
       'user',

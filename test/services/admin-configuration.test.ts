@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { KINDS } from '../../core/api.ts';
+import { moduleOf } from '../fixtures/module.ts';
 import { type AdminServer, type Answer, adminServer, basic, bearer, PASSWORD } from './admin-server.ts';
 
 type Entry = {
@@ -27,8 +28,12 @@ const WHOLE: readonly Entry[] = [
     },
   },
   {
-    kind: 'version',
-    definition: { name: 'v1', service: 'shop.a', language: 'typescript', source: 'export default 1' },
+    kind: 'module',
+    definition: {
+      name: 'v1',
+      language: 'javascript',
+      source: moduleOf('shop.a'),
+    },
   },
   {
     kind: 'channel',
@@ -117,7 +122,7 @@ describe('services/admin: configuration', () => {
       const answer = await apply([WHOLE[0] as Entry], { prune: ['setting', 'dictionary', 'channel', 'security'] });
       expect(counts(answer)).to.deep.equal([0, 0, 3, 1]);
       const left = (await exported()).map(({ kind }) => kind);
-      expect(left.sort()).to.deep.equal(['connection', 'job', 'setting', 'user', 'user', 'version']);
+      expect(left.sort()).to.deep.equal(['connection', 'job', 'module', 'setting', 'user', 'user']);
       expect((await fetch(`${server.url}/shop`, { method: 'POST' })).status).to.equal(404);
     });
 

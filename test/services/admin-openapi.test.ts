@@ -7,6 +7,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { expect } from 'chai';
 import { Bytes, defineService, ROLES, SecretText, type Service, Type } from '../../core/api.ts';
+import { moduleOf } from '../fixtures/module.ts';
 import { type AdminServer, adminServer, basic, PASSWORD } from './admin-server.ts';
 
 interface Media {
@@ -318,17 +319,14 @@ describe('services/admin: openapi', () => {
       );
       await life('channel', rest, { timeoutMs: 500 });
       await life('job', { service: 'demo.hello', schedule: { everyMs: 60_000 } }, { payload: { name: 'Ada' } });
-      await life(
-        'version',
-        { service: 'shop.a', language: 'typescript', source: 'export default 1' },
-        { active: true },
-      );
+      await life('module', { language: 'typescript', source: moduleOf('shop.a') }, { active: false });
       await life('server', { urls: [], version: '1', startedAt }, { urls: [peerUrl] });
       await life('user', { role: 'viewer', password: 'password of one' }, { role: 'operator' });
       await life('connection', { transport: 'rest', options: { url: peerUrl } }, { options: { url: `${peerUrl}/a` } });
     });
 
     it('answers as the document says: all that is left', async () => {
+      const startedAt = new Date().toISOString();
       await call('gantry.connection.create', { name: 'peer', transport: 'rest', options: { url: peerUrl } });
       expect(await call('gantry.connection.ping', { name: 'peer' })).to.include({ ok: true });
       peer.closeAllConnections();
@@ -341,6 +339,13 @@ describe('services/admin: openapi', () => {
       await call('gantry.service.get', { name: 'gantry.channel.create' });
       await call('gantry.service.invoke', { name: 'demo.hello', input: { name: 'Ada' } });
       await call('gantry.audit.list', { kind: 'setting', limit: 5 });
+      await call('gantry.statistics.list', { per: 'minute', search: 'openapi', limit: 5 });
+      await call('gantry.statistics.slowest', { by: 'p95', limit: 5 });
+      await call('gantry.statistics.busiest', {});
+      await call('gantry.statistics.trend', { service: 'demo.hello', per: 'day' });
+      await call('gantry.statistics.compare', { from: startedAt, against: 'day' });
+      await call('gantry.statistics.slowCalls', {});
+      await call('gantry.statistics.csv', { per: 'hour' });
       const { records } = await call('gantry.configuration.export', {});
       await call('gantry.configuration.apply', { records, dryRun: true });
       await call('gantry.configuration.reseal', {});

@@ -18,10 +18,11 @@ const TABLE: Readonly<Record<string, Readonly<Partial<Record<Role | 'public', st
   channel: { viewer: 'get list usage', operator: 'toggle', developer: 'create remove update' },
   connection: { viewer: 'get list states usage', operator: 'ping toggle', developer: 'create remove update' },
   job: { viewer: 'get list usage', operator: 'toggle', developer: 'create remove update' },
-  version: { viewer: 'get list usage', operator: 'toggle', developer: 'create remove update' },
+  module: { viewer: 'get history list status usage', administrator: 'create remove rollback update upload' },
   setting: { viewer: 'get list usage', developer: 'create remove update' },
   dictionary: { viewer: 'get list usage', developer: 'create remove update' },
   security: { viewer: 'get list usage', administrator: 'create remove update' },
+  statistics: { viewer: 'busiest compare csv list slowCalls slowest trend' },
   audit: { operator: 'list' },
   user: { administrator: 'create get list remove update usage' },
   configuration: { administrator: 'apply export reseal' },
@@ -281,12 +282,13 @@ describe('services/admin: permissions', () => {
       await server.good('gantry.channel.remove', { name: 'back door' });
     });
 
-    it("by a developer's job, or a version of an admin service", async () => {
+    it("by a developer's job, or a module", async () => {
       const payload = { name: 'x', role: 'administrator', password: PASSWORD };
       const job = { name: 'x', service: 'gantry.user.create', schedule: { everyMs: 1000 }, payload };
       expect((await server.ask('gantry.job.create', job, developer)).status).to.equal(403);
-      const version = { name: 'x', service: 'gantry.user.create', language: 'typescript', source: '1', active: true };
-      expect((await server.ask('gantry.version.create', version, developer)).status).to.equal(403);
+      const module = { name: 'x', language: 'typescript', source: '1' };
+      expect((await server.ask('gantry.module.create', module, developer)).status).to.equal(403);
+      expect((await server.ask('gantry.module.upload', { file: 'x.ts', source: '1' }, developer)).status).to.equal(403);
     });
 
     it('by trying an admin service out', async () => {

@@ -1,6 +1,7 @@
 /** What may be done to the records of each kind, over the network and with a real database. */
 import { expect } from 'chai';
 import { KINDS } from '../../core/api.ts';
+import { moduleOf } from '../fixtures/module.ts';
 import { type AdminServer, type Answer, adminServer } from './admin-server.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -24,6 +25,8 @@ interface Sample {
   readonly filtered?: number;
   /** Characters that its names cannot have. */
   readonly without?: string;
+  /** What names must be, where they cannot be any text. */
+  readonly named?: RegExp;
 }
 
 const SAMPLES: Readonly<Record<string, Sample>> = {
@@ -63,11 +66,26 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
     filter: { active: 'true' },
     filtered: 4,
   },
-  version: {
-    make: (i) => ({ service: `shop.s${i % 2}`, language: 'typescript', source: 'export default 1;' }),
-    changes: { source: 'export default 2;', language: 'javascript' },
-    wrong: [{ changes: { language: 'basic' }, path: '/language' }],
-    filter: { service: 'shop.s1' },
+  module: {
+    make: (i) => ({ language: i % 2 === 0 ? 'typescript' : 'javascript', source: moduleOf(`shop.s${i}`) }),
+    changes: { source: moduleOf('shop.other'), language: 'javascript' },
+    wrong: [
+      { changes: { language: 'basic' }, path: '/language' },
+      { changes: { source: 'export default 2;' }, path: '/source' },
+    ],
+    filter: { language: 'typescript' },
+    filtered: 6,
+    named: /^a\.b_c-1$/,
+  },
+  balancer: {
+    make: (i) => ({ algorithm: i % 2 === 0 ? 'roundrobin' : 'leastconn', retries: i }),
+    changes: { algorithm: 'uri', maxConnections: 500, timeouts: { serverMs: 5000 } },
+    wrong: [
+      { changes: { algorithm: 'leastcon' }, path: '/algorithm' },
+      { changes: { binds: [] }, path: '/binds' },
+      { changes: { tcp: [{ name: 'a b', port: 1, serverPort: 2 }] }, path: '/tcp/0/name' },
+    ],
+    filter: { algorithm: 'leastconn' },
     filtered: 6,
   },
   channel: {
@@ -175,7 +193,8 @@ describe('services/admin: records', () => {
         }
         return fields;
       };
-      const comparable = (definition: Fields) => (kind === 'user' ? without(definition, 'epoch') : definition);
+      const derived: Readonly<Record<string, string>> = { user: 'epoch', module: 'services' };
+      const comparable = (definition: Fields) => without(definition, derived[kind] ?? '');
 
       beforeEach(() => empty(kind));
       after(() => empty(kind));
@@ -291,7 +310,10 @@ describe('services/admin: records', () => {
       });
 
       it('may have any name', async () => {
-        const names = NAMES.map((name) => [...name].filter((c) => c !== sample.without).join(''));
+        const { named = /^/, without: no } = sample;
+        const names = ['a.b_c-1', ...NAMES.map((name) => [...name].filter((c) => c !== no).join(''))].filter((name) =>
+          named.test(name),
+        );
         for (const [i, name] of names.entries()) {
           const created = await create(name, i);
           expect(created.status, `${name}: ${JSON.stringify(created.body)}`).to.equal(200);

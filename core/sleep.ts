@@ -1,0 +1,35 @@
+import { ASLEEP_MS, type Traffic } from './dispatch.ts';
+import type { Logger } from './log.ts';
+
+/**
+ * Notices when this process did not run for a while, since it was stopped or the machine was. Then `catchUp` runs once,
+ * and calls wait for it, at most for `ms`, also those that came in the meantime: the first of them notices, for what came
+ * is looked at before timers are. Returns the undo.
+ */
+export function watchSleep(traffic: Traffic, catchUp: () => Promise<unknown>, ms: number, log: Logger): () => void {
+  const look = () => {
+    const now = performance.now();
+    const asleepMs = now - traffic.seenAt;
+    traffic.seenAt = now;
+    if (asleepMs <= ASLEEP_MS || traffic.behind !== null) return;
+    log.warn(
+      { asleepMs: Math.round(asleepMs) },
+      'this process did not run for a while; it catches up before it serves',
+    );
+    const late = new Promise<void>((resolve) => {
+      setTimeout(resolve, ms).unref();
+    });
+    const caughtUp = catchUp().catch((error: unknown) => log.warn({ error }, 'catching up failed; it serves on'));
+    traffic.behind = Promise.race([caughtUp, late]).then(() => {
+      traffic.behind = null;
+    });
+  };
+  traffic.seenAt = performance.now();
+  traffic.woke = look;
+  const timer = setInterval(look, ASLEEP_MS / 10);
+  timer.unref();
+  return () => {
+    clearInterval(timer);
+    traffic.seenAt = Number.POSITIVE_INFINITY;
+  };
+}
