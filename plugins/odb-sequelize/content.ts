@@ -1,7 +1,7 @@
 import { type Author, GantryError, type Problem, type Write } from '../../core/api.ts';
 
 /** The longest text of each column, in characters (code points). */
-export const LONGEST = { kind: 64, name: 200, field: 64, value: 200, author: 200, cid: 200 } as const;
+export const LONGEST = { kind: 64, name: 200, field: 64, value: 200, author: 200, cid: 200, key: 200 } as const;
 
 /** Whether every engine keeps and compares it as it is: NUL is refused by some, half a surrogate pair changed by others. */
 export function isStorable(text: string): boolean {
@@ -55,7 +55,8 @@ export function toJson(value: unknown, path: string): string {
   throw new GantryError('RECORD_INVALID', 'The change has 1 problem(s)', { problems, cause });
 }
 
-function problemOf(value: unknown, most: number): Omit<Problem, 'path'> | null {
+/** What is wrong with a text that is to be kept; null where nothing is. */
+export function problemOf(value: unknown, most: number): Omit<Problem, 'path'> | null {
   const expected = `1 to ${most} characters`;
   if (typeof value !== 'string') return { message: 'must be a text', expected, got: typeof value };
   if (value === '') return { message: 'must not be empty', expected, got: "''" };

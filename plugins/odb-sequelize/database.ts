@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import { Sequelize } from 'sequelize';
-import { backoffMs, type Dialect, GantryError, type Logger, pause } from '../../core/api.ts';
+import { backoffMs, type Dialect, type DialectSupports, GantryError, type Logger, pause } from '../../core/api.ts';
 import { Failures } from './failures.ts';
 import { migrate } from './migrator.ts';
 import { Session } from './session.ts';
-import { Turns, untilAborted } from './turns.ts';
+import { NamedTurns, Turns, untilAborted } from './turns.ts';
 
 export interface Limits {
   /** For one operation, all its tries included. */
@@ -31,6 +31,8 @@ export class Database {
   readonly #log: Logger;
   readonly #limits: Limits;
   readonly #turns = new Turns();
+  /** Of effects with the same key: who waits for another one in the database holds a connection. */
+  readonly #keys = new NamedTurns();
   /** Fires when stop() begins: what only starts is given up. */
   readonly #stopping = new AbortController();
   /** Fires when what was under way had its time. */
@@ -78,11 +80,40 @@ export class Database {
       (sequelize, signal) => this.#transact(sequelize, signal, work, rehearsed),
       rehearsed,
     );
-    if (this.#full !== null && !rehearsed) {
-      this.#full = null;
-      this.#log.info({}, 'the database has room again');
-    }
+    if (!rehearsed) this.#hasRoom();
     return result;
+  }
+
+  /**
+   * As write(), for work that is not this plugin's own, one at a time for each key. As long as it has not `begun`, all is
+   * tried again as what only reads is; from then on never.
+   */
+  async effect<T>(
+    key: string,
+    work: (session: Session, signal: AbortSignal) => Promise<T>,
+    begun: () => boolean,
+  ): Promise<T> {
+    const result = await this.#operate(async (sequelize, signal) => {
+      const leave = await this.#keys.enter(key, signal);
+      try {
+        return await this.#transact(sequelize, signal, (session) => work(session, signal));
+      } catch (thrown) {
+        throw begun() ? this.told(thrown) : thrown;
+      } finally {
+        leave();
+      }
+    }, true);
+    this.#hasRoom();
+    return result;
+  }
+
+  /** What the failure of a statement that is not this plugin's own is to who asked for it. */
+  told(thrown: unknown): GantryError {
+    return this.#failures.ofStatement(thrown);
+  }
+
+  get supports(): DialectSupports {
+    return this.#dialect.supports;
   }
 
   /**
@@ -315,6 +346,12 @@ export class Database {
     this.#mended();
     if (this.#full === null) this.#log.warn({ error }, 'the database has no room: changes are refused');
     this.#full = error;
+  }
+
+  #hasRoom(): void {
+    if (this.#full === null) return;
+    this.#full = null;
+    this.#log.info({}, 'the database has room again');
   }
 
   #mended(): void {

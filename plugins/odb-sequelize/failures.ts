@@ -53,6 +53,8 @@ export class Failures {
   readonly #dialect: Dialect;
   /** What no text may show. */
   readonly #secrets: readonly string[];
+  /** Errors that told of no room. */
+  readonly #overflows = new WeakSet<object>();
   /** Which database: where it is, and who asks. */
   readonly #place: string;
 
@@ -66,16 +68,20 @@ export class Failures {
 
   /** While running: it was not available, or it failed; what is ours already stays as it is. */
   of(thrown: unknown): Failure {
-    if (isGantryError(thrown)) return { error: thrown, again: 'never', begun: true };
+    if (isGantryError(thrown)) {
+      const full = this.#overflows.has(thrown) ? ({ full: true } as const) : {};
+      return { error: thrown, again: 'never', begun: true, ...full };
+    }
     const what = this.#name(thrown);
     const begun = !(thrown instanceof Unreached);
     if (what === 'busy')
       return { error: this.unavailable('The database is busy', BUSY, thrown), again: 'often', begun };
     if (what === 'full') {
-      const text = 'The database has no room; nothing was changed';
-      return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun, full: true };
+      const error = this.unavailable('The database has no room; nothing was changed', this.#hint(thrown), thrown);
+      this.#overflows.add(error);
+      return { error, again: 'never', begun, full: true };
     }
-    if (thrown instanceof Uncertain) {
+    if (thrown instanceof Uncertain && !isRefusal(thrown)) {
       const text = 'The connection to the database was lost at the end of the change, which may have been made';
       return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun };
     }
@@ -92,6 +98,18 @@ export class Failures {
       return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'once', begun };
     }
     return { error: this.#failed(thrown), again: 'never', begun };
+  }
+
+  /** As of(), for a statement that is not this plugin's own; what it told already stays as it is. */
+  ofStatement(thrown: unknown): GantryError {
+    if (!isGantryError(thrown) && this.#name(thrown) === 'duplicate') {
+      const text = 'What the statement would write is there already: a unique key has it';
+      return new GantryError('RECORD_DUPLICATE', text, { hint: this.#told(thrown), cause: thrown });
+    }
+    const { error } = this.of(thrown);
+    if (isGantryError(thrown) || error.code !== 'ODB_FAILED') return error;
+    const hint = `Look at the statement, and whether the user may do that there: ${this.#told(thrown)}`;
+    return new GantryError('ODB_FAILED', 'The database refused a statement', { hint, cause: thrown });
   }
 
   /** While starting: whether waiting may mend it. */
@@ -182,6 +200,12 @@ function unwrapped(thrown: unknown): [Thrown, DriverError] {
 
 function isWrapping(error: Thrown): boolean {
   return error instanceof Unreached || error instanceof Uncertain || error.name === 'MigrationError';
+}
+
+/** The engine said no to a commit: it found what it checks at the end only, and undid all. */
+function isRefusal(thrown: Uncertain): boolean {
+  const [{ name = '' }] = unwrapped(thrown);
+  return name === 'SequelizeUniqueConstraintError' || name === 'SequelizeForeignKeyConstraintError';
 }
 
 function placeOf({ storage, host, port, database, username }: Readonly<Record<string, unknown>>): string {

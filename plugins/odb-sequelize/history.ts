@@ -42,7 +42,8 @@ function conditions(query: HistoryQuery): Sql[] {
   ];
 }
 
-function timeOf(date: Date, key: string): number {
+/** In ms. Throws INPUT_INVALID for what is no date. */
+export function timeOf(date: Date, key: string): number {
   const time = date.getTime();
   if (!Number.isNaN(time)) return time;
   throw new GantryError('INPUT_INVALID', 'The time is not valid', {

@@ -3,6 +3,7 @@ import { definePlugin, type Odb, Type } from '../../core/api.ts';
 import { isName, isStorable } from './content.ts';
 import { checkLimit } from './cursor.ts';
 import { Database } from './database.ts';
+import { forget, once } from './effects.ts';
 import { history } from './history.ts';
 import { referrersOf } from './links.ts';
 import { list } from './listing.ts';
@@ -61,6 +62,8 @@ export default definePlugin({
       history: (query) => database.read((session) => history(session, query)),
       write: (writes, by) => write(database, writes, by),
       rehearse: async (writes, by) => void (await write(database, writes, by, true)),
+      once: (key, work) => once(database, key, work),
+      forget: (before) => forget(database, before),
       start: () => database.start(),
       stop: () => database.stop(),
     };

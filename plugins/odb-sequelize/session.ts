@@ -1,4 +1,6 @@
 import { QueryTypes, Sequelize, Transaction } from 'sequelize';
+import type { SqlResult } from '../../core/api.ts';
+import { CHANGING, type Foreign } from './foreign.ts';
 import { Sql, type Value } from './sql.ts';
 import { untilAborted } from './turns.ts';
 
@@ -68,6 +70,8 @@ export class Session {
     // Sequelize knows by it that the connection is in a transaction.
     connection.uuid = handle.id;
     handle.connection = connection;
+    // After a deadlock in MySQL, Sequelize itself would end it and give the connection back, while it is in use here.
+    handle.rollback = async () => {};
     const session = new Session(sequelize, connection, handle, signal);
     try {
       await handle.begin();
@@ -77,6 +81,11 @@ export class Session {
       signal.throwIfAborted();
       throw new Unreached(cause);
     }
+  }
+
+  /** The kind of the engine, as Sequelize calls it. */
+  get engine(): string {
+    return this.#sequelize.getDialect();
   }
 
   /** For what Sequelize is to do on this connection. */
@@ -109,6 +118,32 @@ export class Session {
     const text = statement.text((inner) => written(this.#sequelize, inner));
     const options = { ...this.options, type: QueryTypes.RAW, tableNames: [], ...bound(statement.values) };
     await this.#sequelize.query(text, options as never);
+  }
+
+  /** A statement that gives no rows; how many it changed. */
+  async change(statement: Sql): Promise<number> {
+    const text = statement.text((inner) => written(this.#sequelize, inner));
+    const { changed } = await this.execute({ verb: 'DELETE', text, values: statement.values });
+    return changed;
+  }
+
+  /** A statement of any kind. */
+  async execute({ verb, text, values }: Foreign): Promise<SqlResult> {
+    const options = { ...this.options, type: QueryTypes.RAW, tableNames: [], bind: values };
+    // Behind a comment Sequelize does not see the first word, from which it would guess what the answer is like.
+    const [rows, answer] = (await this.#sequelize.query(`/* effect */ ${text}`, options as never)) as [
+      unknown,
+      unknown,
+    ];
+    const found = Array.isArray(rows) ? (rows as readonly Row[]).map((row) => ({ ...row })) : [];
+    return { rows: found, changed: CHANGING.has(verb) ? await this.#changed(answer, found.length) : 0 };
+  }
+
+  /** How many rows the statement before changed: each driver tells it elsewhere, and SQLite's only for some statements. */
+  async #changed(answer: unknown, returned: number): Promise<number> {
+    if (this.engine === 'sqlite') return Number((await this.ask('SELECT changes() AS n'))[0]?.['n']);
+    const { rowCount, affectedRows, rowsAffected } = (answer ?? {}) as Record<string, number | undefined>;
+    return rowCount ?? affectedRows ?? rowsAffected ?? returned;
   }
 
   /** As many rows as there are, in as few statements as is good. */

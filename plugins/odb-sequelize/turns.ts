@@ -20,6 +20,31 @@ export class Turns {
   }
 }
 
+/** Turns by name: those who ask for the same one come one after the other. */
+export class NamedTurns {
+  readonly #known = new Map<string, { readonly turns: Turns; users: number }>();
+
+  /** As Turns.enter(). */
+  async enter(name: string, signal: AbortSignal): Promise<() => void> {
+    const known = this.#known.get(name) ?? { turns: new Turns(), users: 0 };
+    this.#known.set(name, known);
+    known.users++;
+    const done = () => {
+      if (--known.users === 0) this.#known.delete(name);
+    };
+    try {
+      const leave = await known.turns.enter(signal);
+      return () => {
+        leave();
+        done();
+      };
+    } catch (reason) {
+      done();
+      throw reason;
+    }
+  }
+}
+
 /** As the work, but rejects with the signal's reason as soon as it fires; the work itself goes on. */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();

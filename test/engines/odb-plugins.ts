@@ -8,7 +8,8 @@ import oracle from '../../plugins/dialect-oracle/index.ts';
 import postgres from '../../plugins/dialect-postgres/index.ts';
 import sqlite from '../../plugins/dialect-sqlite/index.ts';
 import odb from '../../plugins/odb-sequelize/index.ts';
-import { type OdbServer, wireOdb } from '../kit/odb-world.ts';
+import { type OdbDatabase, type OdbServer, wireOdb } from '../kit/odb-world.ts';
+import { connect } from './connect.ts';
 
 const DIALECTS = new Map<string, Plugin>(
   [sqlite, postgres, mysql, oracle].map((plugin) => [plugin.id, plugin as unknown as Plugin]),
@@ -24,6 +25,24 @@ export function odbPlugins(dialect: string, config: Config, limits: Config = {})
     { id: dialect, plugin, config },
     { id: odb.id, plugin: odb as unknown as Plugin, config: limits },
   ];
+}
+
+/** For the kit. */
+export function odbDatabase(dialect: string, config: Config, drop = async () => {}): OdbDatabase {
+  return { plugins: odbPlugins(dialect, config), run: (sql) => ask(dialect, config, sql), drop };
+}
+
+/** One statement, behind the odb's back. */
+export async function ask(dialect: string, config: Config, sql: string): Promise<readonly Record<string, unknown>[]> {
+  const plugin = DIALECTS.get(dialect);
+  if (plugin === undefined) throw new Error(`There is no ${dialect}`);
+  const { sequelize, close } = await connect(plugin, config);
+  try {
+    const [rows] = await sequelize.query(sql);
+    return rows as readonly Record<string, unknown>[];
+  } finally {
+    await close();
+  }
 }
 
 /** Started; it tells which migrations it made. */

@@ -2,7 +2,7 @@
 import type { Statement } from './oracle-recorder.ts';
 
 /** Columns of the ODB that are CLOBs. */
-const CLOBS = '"(?:body|claim|was|became)"';
+const CLOBS = '"(?:body|claim|was|became|result)"';
 const LONGEST_NAME = 30;
 const LONGEST_LIST = 1000;
 const LONGEST_TEXT_BYTES = 4000;
@@ -72,7 +72,10 @@ const RULES: readonly Rule[] = [
 
 /** What is wrong with a statement, and with those that a block of PL/SQL runs. */
 export function violations({ sql: raw, binds }: Statement): string[] {
-  const sql = raw.replace(/\s+/g, ' ').trim();
+  const sql = raw
+    .replace(/^\/\*.*?\*\//, '')
+    .replace(/\s+/g, ' ')
+    .trim();
   // The dictionary, asked by Sequelize as it asks it for everybody.
   if (sql.includes('all_ind_columns')) return [];
   const inner = [...sql.matchAll(/\bEXECUTE IMMEDIATE '([^']*)'/g)].map(([, text = '']) => text);
@@ -90,10 +93,11 @@ function strangers(sql: string): string[] {
   return unknown.map((word) => `the word ${word} is not one of Oracle's that are used here`);
 }
 
-/** An INSERT names its columns, so which value is a CLOB can be told; elsewhere none is. */
+/** An INSERT names its columns, and so does what an UPDATE sets: so which value is a CLOB can be told; elsewhere none is. */
 function tooLong(sql: string, binds: Statement['binds']): boolean {
-  const [, list = ''] = /^INSERT INTO "\w+" \(([^)]*)\)/.exec(sql) ?? [];
-  const columns = list.split(',').map((name) => name.trim());
+  const [, inserted = ''] = /^INSERT INTO "\w+" \(([^)]*)\)/.exec(sql) ?? [];
+  const [, updated = ''] = /^UPDATE "\w+" SET (.*?) WHERE\b/.exec(sql) ?? [];
+  const columns = (inserted || updated).split(',').map((name) => name.replace(/=.*/, '').trim());
   return binds.some((row) =>
     row.some(
       (value, i) =>

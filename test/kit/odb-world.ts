@@ -18,6 +18,8 @@ export interface OdbUnderTest {
 export interface OdbDatabase {
   /** The plugins that keep records in it: the odb, and what it needs. Every server of the kit is made of them. */
   readonly plugins: readonly Loaded[];
+  /** Runs one statement in it, behind the odb's back, as the same user; e.g. to make a table for effects. */
+  run(sql: string): Promise<unknown>;
   /** Removes it, once all servers are stopped. */
   drop(): Promise<void>;
 }
@@ -83,6 +85,11 @@ export class OdbWorld {
   /** Of the other server. */
   get other(): Odb {
     return this.#at(1);
+  }
+
+  /** As OdbDatabase.run(). */
+  async run(sql: string): Promise<void> {
+    await this.#database?.run(sql);
   }
 
   async open(): Promise<void> {

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import type { Odb, Page, RecordQuery, Stored, Write } from '../../core/ports/odb.ts';
 import { testOdbChanges } from './odb-changes.ts';
+import { testOdbEffects } from './odb-effects.ts';
 import { testOdbModel } from './odb-model.ts';
 import { type OdbUnderTest, OdbWorld, refusal } from './odb-world.ts';
 
@@ -68,6 +69,7 @@ export function testOdb(under: OdbUnderTest): void {
     testClaims(world);
     testLists(world);
     testOdbChanges(world);
+    testOdbEffects(world);
     testOdbModel(world);
   });
 }

@@ -3,7 +3,7 @@ import { Logs } from '../../core/log.ts';
 import type { Plugin } from '../../core/plugin.ts';
 import type { Odb, Write } from '../../core/ports/odb.ts';
 import oracle from '../../plugins/dialect-oracle/index.ts';
-import { odbPlugins } from '../engines/odb-plugins.ts';
+import { odbDatabase, odbPlugins } from '../engines/odb-plugins.ts';
 import { oracleServer } from '../engines/oracle.ts';
 import { OracleRecorder, type Statement } from '../engines/oracle-recorder.ts';
 import { violations } from '../engines/oracle-rules.ts';
@@ -20,6 +20,7 @@ function answer(sql: string): Record<string, unknown>[] {
   const from = /FROM "(\w+)"/.exec(sql)?.[1];
   if (/^SELECT COUNT/.test(sql)) return [{ total: 3 }];
   if (/"moment"/.test(sql)) return [{ ...record, moment: 7, name: 'a' }];
+  if (from === 'gantry_effects') return /^SELECT "key"/.test(sql) ? [{ key: 'k' }] : [];
   if (from === 'gantry_counter') return [{ id: 1, revision: 7 }];
   if (from === 'gantry_references') return [{ kind: 'k', name: 'other', to_name: 'elsewhere' }];
   if (from === 'gantry_changes') return [1, 2].map((revision) => ({ ...change, revision }));
@@ -61,7 +62,14 @@ describe('odb.sequelize in the dialect of Oracle', () => {
     const at = (pattern: RegExp) => statements.findIndex((sql) => pattern.test(sql));
     expect(at(/LOCK TABLE gantry_lock IN EXCLUSIVE MODE/)).to.be.within(0, at(/CREATE TABLE "gantry_/) - 1);
     const made = statements.flatMap((sql) => /CREATE (?:TABLE|INDEX) "(\w+)"/.exec(sql)?.[1] ?? []);
-    expect(made).to.include.members(['gantry_records', 'gantry_changes', 'gantry_counter', 'gantry_fields_by_value']);
+    expect(made).to.include.members([
+      'gantry_effects',
+      'gantry_effects_by_time',
+      'gantry_records',
+      'gantry_changes',
+      'gantry_counter',
+      'gantry_fields_by_value',
+    ]);
     const records = statements.find((sql) => sql.includes('CREATE TABLE "gantry_records"'));
     expect(records).to.include('"name" VARCHAR2(200 CHAR) NOT NULL').and.include('"body" CLOB NOT NULL');
     expect(statements.at(-1)).to.match(/^INSERT INTO "gantry_migrations"/);
@@ -145,6 +153,36 @@ describe('odb.sequelize in the dialect of Oracle', () => {
     expect(inserts[0]?.binds[2999]?.slice(0, 2)).to.deep.equal(['k', 'n2999']);
   });
 
+  it('makes an effect: its key first, what it gave last, and between them the statements of the work', async () => {
+    const statements = await asked(() =>
+      odb.once('k', async (run) => {
+        await run('UPDATE "t" SET "a" = $2, "b" = $1 WHERE "c" = $2 AND "d" = \':1 $1\'', ['x', true]);
+        return { text: 'x'.repeat(5000) };
+      }),
+    );
+    const told = statements.filter(({ sql }) => !/^(BEGIN|SET|ALTER|COMMIT|ROLLBACK)/.test(sql));
+    expect(told.map(({ sql }) => sql)).to.deep.equal([
+      'INSERT INTO "gantry_effects" ("key", "made_at") VALUES (:0, :1)',
+      `/* effect */ UPDATE "t" SET "a" = :0 , "b" = :1  WHERE "c" = :2  AND "d" = ':1 $1'`,
+      'UPDATE "gantry_effects" SET "result" = :0 WHERE "key" = :1',
+    ]);
+    expect(told[1]?.binds).to.deep.equal([[1, 'x', 1]]);
+  });
+
+  it('forgets effects', async () => {
+    const statements = await only(() => odb.forget(new Date()));
+    expect(statements.find((sql) => sql.includes('"gantry_effects"'))).to.match(
+      /OFFSET 0 ROWS FETCH NEXT 512 ROWS ONLY$/,
+    );
+    expect(statements.find((sql) => sql.includes('DELETE'))).to.match(/FROM "gantry_effects" WHERE "key" IN \(:0\)$/);
+  });
+
+  it('refuses what would end the transaction of an effect', async () => {
+    const error: unknown = await odb.once('k', (run) => run('CREATE TABLE u (n INTEGER)')).catch((e: unknown) => e);
+    expect(error).to.include({ code: 'INVALID' });
+    for (const statement of recorder.take()) expect(violations(statement), statement.sql).to.deep.equal([]);
+  });
+
   it('writes: a removal, and looks for who refers to it', async () => {
     // Somebody does, as the answers go: that refuses it, after everything was asked.
     const error: unknown = await odb.write([{ action: 'remove', kind: 'k', name: 'old' }], by).catch((e: unknown) => e);
@@ -184,6 +222,7 @@ describe('the rules of Oracle that statements are held to', () => {
     ['a CLOB in an index', 'CREATE INDEX "i" ON "t" ("a", "body")'],
     ['a CLOB in a key', `BEGIN EXECUTE IMMEDIATE 'CREATE TABLE "t" ("body" CLOB, PRIMARY KEY ("body"))'; END;`],
     ['a long text', 'INSERT INTO "t" ("name", "body") VALUES (:0, :1)', 'ä'.repeat(2001), 'x'],
+    ['a long text that is set', 'UPDATE "t" SET "result" = :0, "name" = :1 WHERE "a" = 1', 'x', 'x'.repeat(4001)],
     ['a word in a block', `BEGIN EXECUTE IMMEDIATE 'CREATE TABLE "t" ("a" TEXT)'; END;`],
   ];
   for (const [what, sql, ...binds] of refused) {
@@ -198,6 +237,7 @@ describe('the rules of Oracle that statements are held to', () => {
     ],
     ['UPDATE "t" SET "body" = :0, "a" = :1 WHERE "b" = :2', 'x', 1, 2],
     ['INSERT INTO "t" ("name", "body") VALUES (:0, :1)', 'x', 'y'.repeat(9000)],
+    ['UPDATE "t" SET "name" = :0, "result" = :1 WHERE "a" = 1', 'x', 'y'.repeat(9000)],
     ['SELECT "a" FROM "t" WHERE LENGTH(REPLACE("body", :0, :1)) > LENGTH("body")', 'x', 'x.'],
     [`SELECT "a" FROM "t" WHERE "a" = 'limit true ilike'`],
   ];
@@ -210,6 +250,6 @@ describe('odb.sequelize on Oracle', () => {
 
   testOdb({
     name: 'Oracle',
-    database: async () => ({ plugins: odbPlugins('dialect.oracle', await server.config()), drop: () => server.drop() }),
+    database: async () => odbDatabase('dialect.oracle', await server.config(), () => server.drop()),
   });
 });

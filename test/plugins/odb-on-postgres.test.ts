@@ -1,6 +1,7 @@
 import { needs, postgres } from '../engines/index.ts';
+import { testEffects } from '../engines/odb-effects.ts';
 import { testOutage } from '../engines/odb-outage.ts';
-import { odbPlugins } from '../engines/odb-plugins.ts';
+import { odbDatabase } from '../engines/odb-plugins.ts';
 import { testRace } from '../engines/odb-race.ts';
 import { testOdb } from '../kit/index.ts';
 
@@ -14,9 +15,10 @@ describe('odb.sequelize on PostgreSQL', () => {
 
   testOdb({
     name: 'PostgreSQL',
-    database: async () => ({ plugins: odbPlugins(dialect, await config()), drop: async () => {} }),
+    database: async () => odbDatabase(dialect, await config()),
   });
   testRace(dialect, config);
+  testEffects({ dialect, config, engine });
   testOutage({
     dialect,
     engine,

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { testEffects } from '../engines/odb-effects.ts';
 import { testRace } from '../engines/odb-race.ts';
 
 describe('odb.sequelize on SQLite', () => {
@@ -8,5 +9,8 @@ describe('odb.sequelize on SQLite', () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
   let files = 0;
 
-  testRace('dialect.sqlite', async () => ({ file: path.join(folder, `${++files}.sqlite`) }));
+  const config = async () => ({ file: path.join(folder, `${++files}.sqlite`) });
+
+  testRace('dialect.sqlite', config);
+  testEffects({ dialect: 'dialect.sqlite', config, oneWriter: true });
 });

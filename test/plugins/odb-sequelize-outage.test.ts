@@ -77,6 +77,8 @@ describe('odb.sequelize in trouble', function () {
       () => store.changes(0, 1),
       () => store.history({ limit: 1 }),
       () => store.write([one('n')], by),
+      () => store.once('k', async () => 1),
+      () => store.forget(new Date()),
     ];
     for (const work of works) {
       const error = await refusal('ODB_UNAVAILABLE', work());

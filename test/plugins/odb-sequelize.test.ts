@@ -30,6 +30,9 @@ class File implements OdbDatabase {
     ];
   }
   async drop(): Promise<void> {}
+  run(sql: string): Promise<unknown> {
+    return this.look((run) => run(sql));
+  }
 
   async look<T>(work: (run: (text: string) => Promise<Record<string, unknown>[]>) => Promise<T>): Promise<T> {
     const dialectModule = (await import('@appthreat/sqlite3')) as unknown as { default: object };
@@ -111,12 +114,13 @@ describe('odb.sequelize', function () {
         'gantry_changes',
         'gantry_claims',
         'gantry_counter',
+        'gantry_effects',
         'gantry_fields',
         'gantry_migrations',
         'gantry_records',
         'gantry_references',
       ]);
-      expect(made.filter((m) => m.type === 'index')).to.have.lengthOf(7);
+      expect(made.filter((m) => m.type === 'index')).to.have.lengthOf(8);
       for (const { name } of made) expect(name).to.match(/^gantry_[a-z_]{1,23}$/);
       const done = await file.look((run) => run('SELECT name FROM gantry_migrations'));
       expect(done.map((row) => row['name'])).to.deep.equal(MIGRATIONS.map((m) => m.name));
