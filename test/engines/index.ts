@@ -5,11 +5,15 @@
 import { type Engine, type EngineKind, programsOf, type Running } from './engine.ts';
 import { mariadbKind } from './mariadb.ts';
 import { postgresKind } from './postgres.ts';
+import { type RedisEngine, redisKind } from './redis.ts';
 
 export type { Engine } from './engine.ts';
+export { Guarded, type HAProxyProgram, haproxy } from './haproxy.ts';
+export { type RedisEngine, type RedisProcess, startRedis } from './redis.ts';
 
 export const postgres = () => open(postgresKind);
 export const mariadb = () => open(mariadbKind);
+export const redis = () => open(redisKind) as Promise<RedisEngine | null>;
 
 const opened = new Map<EngineKind, Promise<Running | null>>();
 
@@ -33,8 +37,8 @@ async function start(kind: EngineKind): Promise<Running | null> {
  * In a describe block: the engine for its tests, which are pending where the machine does not have it. To be called
  * within a test or a hook.
  */
-export function needs(engine: () => Promise<Engine | null>): () => Engine {
-  let found: Engine | null = null;
+export function needs<E extends object = Engine>(engine: () => Promise<E | null>): () => E {
+  let found: E | null = null;
   before(async function () {
     // Making its data takes seconds, and installing it a minute.
     this.timeout(300_000);
