@@ -7,11 +7,13 @@ import { Middleware } from './middleware.ts';
 import { cidOf, problem } from './problem.ts';
 import { Proxies } from './proxies.ts';
 import { Router } from './router.ts';
+import { Tls, TlsSettings } from './tls.ts';
 
 const Config = Type.Object(
   {
     host: Type.String({ default: '127.0.0.1', description: 'Address to listen on' }),
     port: Type.Integer({ default: 11223, minimum: 0, maximum: 65535, description: '0 picks a free one' }),
+    tls: Type.Optional(TlsSettings),
     trustedProxies: Type.Array(Type.String(), {
       default: [],
       description: 'Addresses and networks whose X-Forwarded-* headers count',
@@ -42,7 +44,8 @@ export default definePlugin({
   id: 'http.koa',
   api: 1,
   config: Config,
-  create({ config, log, load }) {
+  needs: ['server'],
+  create({ config, log, load, server: { data } }) {
     const router = new Router();
     const proxies = new Proxies(config.trustedProxies);
     const middleware = new Middleware(log, () => draining);
@@ -121,7 +124,7 @@ export default definePlugin({
       res.writeHead(status, headers).end(req.method === 'HEAD' ? null : body);
     }
 
-    const server: Server = createServer({
+    const options = {
       maxHeaderSize: config.maxHeaderBytes,
       // Node refuses to wait longer for the headers than for all of the request.
       headersTimeout: Math.min(config.headersTimeoutMs, config.requestTimeoutMs),
@@ -129,9 +132,13 @@ export default definePlugin({
       keepAliveTimeout: config.keepAliveMs,
       connectionsCheckingInterval: Math.min(1000, Math.floor(config.headersTimeoutMs / 2)),
       noDelay: true,
-    });
+    };
+    const tls = config.tls === undefined ? null : new Tls(config.tls, data, options, log);
+    const server: Server = tls?.server ?? createServer(options);
+    /** Emitted when a connection is ready for HTTP. */
+    const connected = tls === null ? 'connection' : 'secureConnection';
     if (config.maxConnections > 0) server.maxConnections = config.maxConnections;
-    server.on('connection', (socket: Socket) => {
+    server.on(connected, (socket: Socket) => {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
     });
@@ -146,7 +153,11 @@ export default definePlugin({
       req.on('newListener', goOn);
       serve(req, res);
     });
-    server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => answerBroken(error, socket));
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+      // Before the end of its handshake nobody can be answered.
+      if (tls !== null && !sockets.has(socket as Socket)) socket.destroy();
+      else answerBroken(error, socket);
+    });
     server.on('connect', (req: IncomingMessage, socket: Duplex) => {
       socket.on('error', () => socket.destroy());
       endWith(socket, problem(new GantryError('METHOD_UNSUPPORTED', 'This is no proxy'), cidOf(req), 501));
@@ -156,7 +167,7 @@ export default definePlugin({
       socket.on('error', () => socket.destroy());
       const handle = upgrades.get(pathOf(req.url ?? '/'));
       if (handle !== undefined) handle(req, socket, head);
-      else serveAsItIs(server, req, socket, head);
+      else serveAsItIs(req, socket, head, () => void server.emit(connected, socket));
     });
 
     return {
@@ -172,10 +183,11 @@ export default definePlugin({
         const address = server.address() as AddressInfo | null;
         if (address === null) return [];
         const host = config.host.includes(':') ? `[${config.host}]` : config.host;
-        return [`http://${host}:${address.port}`];
+        return [`${tls === null ? 'http' : 'https'}://${host}:${address.port}`];
       },
       async start() {
         for (const listed of config.middleware) await middleware.add(listed, load);
+        if (tls !== null) await tls.start();
         await new Promise<void>((resolve, reject) => {
           server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, config)));
           server.listen(config.port, config.host, 1024, resolve);
@@ -197,6 +209,7 @@ export default definePlugin({
             clearTimeout(giveUp);
             resolve();
           });
+          tls?.stop();
           // Those that never sent a request count as busy for Node.
           for (const socket of sockets) if (replyOn(socket) === null) socket.destroySoon();
         });
@@ -299,7 +312,7 @@ function replyOn(socket: Duplex): ServerResponse | null {
  * An upgrade that nobody gives is served as if it had not been asked for (RFC 9110, 7.8): some clients offer HTTP/2 with
  * every first request. Node has let go of the connection by then, so the request goes in again, without its offer.
  */
-function serveAsItIs(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+function serveAsItIs(req: IncomingMessage, socket: Duplex, head: Buffer, connect: () => void): void {
   // Behind requests that wait for their replies it would overtake them.
   if (replyOn(socket) !== null) return void socket.destroy();
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`];
@@ -308,7 +321,7 @@ function serveAsItIs(server: Server, req: IncomingMessage, socket: Duplex, head:
     if (name.toLowerCase() !== 'upgrade') lines.push(`${name}: ${req.rawHeaders[i + 1]}`);
   }
   socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]));
-  server.emit('connection', socket);
+  connect();
 }
 
 /** 1xx would leave the caller waiting for the reply proper (RFC 9110, 15.2). */

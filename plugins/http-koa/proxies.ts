@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { GantryError, type HttpOrigin } from '../../core/api.ts';
+import { clientOf, isSecured } from './client.ts';
 
 /** Tells the caller from the proxies in front, by what trusted ones wrote and nobody else. */
 export class Proxies {
@@ -15,8 +16,12 @@ export class Proxies {
 
   /** `X-Forwarded-For` is read from the right: the first address that is no proxy of ours is the caller. */
   origin(req: IncomingMessage): HttpOrigin {
-    const peer = bare(req.socket.remoteAddress ?? '');
-    const direct = { address: peer, scheme: 'http', host: req.headers.host ?? '' } as const;
+    const { socket } = req;
+    const peer = bare(socket.remoteAddress ?? '');
+    const host = req.headers.host ?? '';
+    const direct: HttpOrigin = isSecured(socket)
+      ? { address: peer, scheme: 'https', host, client: clientOf(socket) }
+      : { address: peer, scheme: 'http', host, client: null };
     if (!this.#any || !this.#trusts(peer)) return direct;
     const hops = list(req.headers['x-forwarded-for']);
     let address = peer;
@@ -24,10 +29,12 @@ export class Proxies {
       address = bare(hop);
       if (!this.#trusts(address)) break;
     }
+    const scheme = list(req.headers['x-forwarded-proto']).at(-1);
     return {
       address,
-      scheme: list(req.headers['x-forwarded-proto']).at(-1) === 'https' ? 'https' : 'http',
-      host: list(req.headers['x-forwarded-host']).at(-1) ?? direct.host,
+      scheme: scheme === undefined ? direct.scheme : scheme === 'https' ? 'https' : 'http',
+      host: list(req.headers['x-forwarded-host']).at(-1) ?? host,
+      client: address === peer ? direct.client : null,
     };
   }
 

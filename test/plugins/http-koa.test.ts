@@ -568,10 +568,15 @@ describe('http.koa: who calls, behind proxies', () => {
 
   it('believes nobody that is not trusted', () => {
     const headers = { 'x-forwarded-for': '1.2.3.4', 'x-forwarded-proto': 'https', 'x-forwarded-host': 'a', host: 'b' };
-    const direct = { address: '9.9.9.9', scheme: 'http', host: 'b' };
+    const direct = { address: '9.9.9.9', scheme: 'http', host: 'b', client: null };
     expect(origin([], '9.9.9.9', headers)).to.deep.equal(direct);
     expect(origin(['10.0.0.0/8'], '9.9.9.9', headers)).to.deep.equal(direct);
-    expect(origin(['9.9.9.9'], '9.9.9.9', headers)).to.deep.equal({ address: '1.2.3.4', scheme: 'https', host: 'a' });
+    expect(origin(['9.9.9.9'], '9.9.9.9', headers)).to.deep.equal({
+      address: '1.2.3.4',
+      scheme: 'https',
+      host: 'a',
+      client: null,
+    });
   });
   it('reads from the right, as far as it trusts', () => {
     const trusted = ['10.0.0.0/8', '192.168.1.1'];
