@@ -37,6 +37,7 @@ export { BOUNDS_MS, BUCKETS } from './histogram.ts';
 export type { Hooks, Sent } from './hooks.ts';
 export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './key-values.ts';
 export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds.ts';
+export * as kvLimits from './kv-limits.ts';
 export type { Level, Logger } from './log.ts';
 export { Meters, OTHER } from './meters.ts';
 export type { Effects } from './once.ts';

@@ -99,10 +99,12 @@ export function nameOf(noun: Noun, verb: Verb): string {
 }
 
 function checkWords(command: string, wanted: string, words: readonly string[]): void {
-  const most = wanted === '' ? 0 : wanted.includes('...') ? Number.POSITIVE_INFINITY : 1;
+  const all = wanted.split(' ').filter((one) => one !== '');
+  const most = wanted.includes('...') ? Number.POSITIVE_INFINITY : all.length;
+  const missing = all.slice(words.length).find((one) => !one.startsWith('['));
   const how = `Usage: gantry ${`${command} ${wanted}`.trim()} [options]`;
   if (words.length > most) throw usage(`'${words[most]}' is one word too many.`, how);
-  if (words.length === 0 && wanted !== '' && !wanted.startsWith('[')) throw usage(`${wanted} is missing.`, how);
+  if (missing !== undefined) throw usage(`${missing} is missing.`, how);
 }
 
 function tokensOf(argv: readonly string[], nouns: readonly Noun[]): readonly Token[] {

@@ -98,7 +98,9 @@ export class AdminClient {
     const message = `The server at ${this.#told()} ${what} (HTTP ${status})`;
     const hint = away
       ? 'Try again in a moment; a load balancer answers so while no server is up.'
-      : 'Check --url (or GANTRY_URL), and that the server loads feature.admin and services/admin. A URL with a path is that of the admin API itself.';
+      : operation.startsWith('balancer.')
+        ? 'It is the agent of the balancer that knows it, e.g. --url http://127.0.0.1:20151 (or GANTRY_URL).'
+        : 'Check --url (or GANTRY_URL), and that the server loads feature.admin and services/admin. A URL with a path is that of the admin API itself.';
     return new GantryError('UNREACHABLE', message, { kind: 'unavailable', hint, answer: value });
   }
 

@@ -36,7 +36,13 @@ const OWN: Readonly<Record<string, readonly Column<Listed>[]>> = {
     { title: 'SCHEDULE', of: ({ definition }) => valuesOf(definition['schedule']) },
   ],
   user: [switched(true), field('ROLE', 'role')],
+  balancer: [
+    field('ALGORITHM', 'algorithm'),
+    { title: 'BINDS', of: ({ definition }) => ((definition['binds'] ?? []) as unknown[]).map(valuesOf) },
+  ],
   server: [
+    { title: 'STATE', of: ({ definition }) => definition['state'] ?? 'online' },
+    { title: 'WEIGHT', of: ({ definition }) => definition['weight'] ?? 100 },
     field('RELEASE', 'version'),
     field('URLS', 'urls'),
     { title: 'STARTED', of: ({ definition }) => localTime(definition['startedAt']) },

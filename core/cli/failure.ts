@@ -3,12 +3,16 @@ import { visible } from './display.ts';
 
 /** How a command ends. */
 export const EXITS = [
-  { code: 0, name: 'done', means: 'it was done; `diff` found no difference, `health` and `connection ping` all well' },
+  {
+    code: 0,
+    name: 'done',
+    means: 'it was done; `diff` found no difference, `health`, `connection ping` and each `status` all well',
+  },
   {
     code: 1,
     name: 'refused',
     means:
-      'what was asked is not valid, in conflict or missing; `diff` found a difference, `health` or `connection ping` a problem',
+      'what was asked is not valid, in conflict or missing; `diff` found a difference, `health`, `connection ping` or a `status` a problem; a rolling restart failed',
   },
   { code: 2, name: 'wrong usage', means: 'a word or an option is wrong, or a file cannot be read or written' },
   { code: 3, name: 'not available', means: 'the server cannot be reached, does not answer in time, or is busy' },

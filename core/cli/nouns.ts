@@ -1,7 +1,10 @@
 import { audit } from './audit.ts';
+import { balancerVerbs } from './balancer.ts';
+import { cluster, serverVerbs } from './cluster.ts';
 import type { Noun } from './command.ts';
 import { CONFIGURATION } from './configuration.ts';
 import { connectionVerbs } from './connection.ts';
+import { moduleVerbs } from './module.ts';
 import { NEW_PASSWORD, recordNoun, setPassword, switches } from './record-nouns.ts';
 import { health, info } from './server.ts';
 import { service } from './service.ts';
@@ -23,8 +26,10 @@ export const NOUNS: readonly Noun[] = [
   recordNoun('job', ...switches('job')),
   recordNoun('setting'),
   recordNoun('dictionary'),
-  recordNoun('module'),
-  recordNoun('server'),
+  recordNoun('module', ...moduleVerbs),
+  recordNoun('server', ...serverVerbs),
+  cluster,
+  recordNoun('balancer', ...balancerVerbs),
   session,
   audit,
   info,

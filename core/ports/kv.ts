@@ -2,7 +2,8 @@ import type { GantryError } from '../errors.ts';
 
 /**
  * Keeps texts by key for all servers of the cluster: what is shared, changes often, and may be lost with the store that
- * keeps it. Keys have 1 to 512 characters without NUL, values at most 1 MB (UTF-8): INVALID.
+ * keeps it. Keys, fields of hashes and names of locks have 1 to 512 characters without NUL, values at most 1 MiB (UTF-8),
+ * none has half a surrogate pair, and times are whole numbers of ms, at least 1 (core/kv-limits.ts): INVALID.
  * Every method rejects with KV_UNAVAILABLE (retryable) while the store cannot be reached, at once where that is known,
  * and after the plugin's own short limit where it does not answer; whether a write was done is not known then.
  * Times are measured by the store's clock. What one server wrote, every server reads from then on.
@@ -10,8 +11,9 @@ import type { GantryError } from '../errors.ts';
 export interface Kv {
   /** Null while the store answers; else why not, when it was last asked. It mends itself without being asked. */
   readonly problem: GantryError | null;
+  /** CONFLICT where the key is a hash. */
   get(key: string): Promise<string | null>;
-  /** In the order of the keys. Not one moment: others may write in between. */
+  /** In the order of the keys; null for a hash. Not one moment: others may write in between. */
   getMany(keys: readonly string[]): Promise<readonly (string | null)[]>;
   /** False where it was not done, since `only` did not hold. Without `ttlMs` it stays, also where there was a limit before. */
   set(key: string, value: string, options?: KvSet): Promise<boolean>;
@@ -32,7 +34,7 @@ export interface Kv {
   /** Gives it a limit, or takes it away with null. False where nothing is there. */
   expire(key: string, ttlMs: number | null): Promise<boolean>;
   /**
-   * Keys that begin so, in no order. A key that is there all the while is listed once over all pages. For people and
+   * Keys that begin so, in no order, at most 10,000 on a page. A key that is there all the while is listed once over all pages. For people and
    * clean-ups: it goes through all keys of the store.
    */
   list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<KvPage>;

@@ -1,8 +1,8 @@
 /** Tells every server of the cluster through Redis' publish and subscribe. While Redis is away it tells this server alone. */
 import { randomUUID } from 'node:crypto';
 import { type BusEvent, definePlugin, GantryError, type Logger, Type } from '../../core/api.ts';
-import { type Client, connectionKeys, open, problemsOf, whereOf } from './connection.ts';
-import { Link, type LinkParts } from './link.ts';
+import { type Client, connectionKeys, open, problemsOf, whereOf } from '../_redis/connection.ts';
+import { Link, type LinkParts } from '../_redis/link.ts';
 import { read, write } from './message.ts';
 
 /** Published and not answered yet. Beyond it only the newest hint is kept: it says all that those before it said. */

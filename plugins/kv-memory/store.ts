@@ -1,6 +1,7 @@
-import { GantryError, type Kv, type KvPage, type KvSet } from '../../core/api.ts';
+import { GantryError, type Kv, type KvPage, type KvSet, kvLimits } from '../../core/api.ts';
 import type { Entries } from './entries.ts';
-import { checkKey, checkLimit, checkPrefix, checkTtl, checkValue, checkWhole, cursorOf, lastOf } from './limits.ts';
+
+const { checkKey, checkLimit, checkPrefix, checkTtl, checkValue, checkWhole, cursorOf, lastOf } = kvLimits;
 
 const FOREVER = Number.POSITIVE_INFINITY;
 const LIMIT = 1000;

@@ -1,7 +1,7 @@
 /** Keys for all servers of a cluster, in Redis: one server, a master that sentinels know, or a cluster. */
 import { definePlugin, GantryError, Type } from '../../core/api.ts';
-import { connectionKeys, open, problemsOf, whereOf } from './connection.ts';
-import { Link } from './link.ts';
+import { connectionKeys, open, problemsOf, whereOf } from '../_redis/connection.ts';
+import { Link } from '../_redis/link.ts';
 import { prepare, RedisStore } from './store.ts';
 
 export default definePlugin({

@@ -1,9 +1,10 @@
 import { Cluster, type Redis } from 'ioredis';
-import { GantryError, type Kv, type KvPage, type KvSet, type Lifecycle } from '../../core/api.ts';
-import type { Client } from './connection.ts';
-import { checkKey, checkLimit, checkPrefix, checkTtl, checkValue, checkWhole, cursorOf, lastOf } from './limits.ts';
-import type { Link } from './link.ts';
+import { GantryError, type Kv, type KvPage, type KvSet, kvLimits, type Lifecycle } from '../../core/api.ts';
+import type { Client } from '../_redis/connection.ts';
+import type { Link } from '../_redis/link.ts';
 import { type Script, scripts } from './scripts.ts';
+
+const { checkKey, checkLimit, checkPrefix, checkTtl, checkValue, checkWhole, cursorOf, lastOf } = kvLimits;
 
 type Argument = string | number;
 type Scripted = Record<string, (key: string, ...args: Argument[]) => Promise<unknown>>;

@@ -1,6 +1,6 @@
 import { Cluster } from 'ioredis';
-import type { Client } from './connection.ts';
-import type { Link } from './link.ts';
+import type { Client } from '../_redis/connection.ts';
+import type { Link } from '../_redis/link.ts';
 
 /** Its name, as ioredis has it, and its arguments. */
 export type Command = readonly [name: string, ...args: readonly (string | number)[]];

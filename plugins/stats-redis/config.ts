@@ -1,5 +1,5 @@
 import { OTHER, type Period, type Static, Type } from '../../core/api.ts';
-import { connectionKeys } from './connection.ts';
+import { connectionKeys } from '../_redis/connection.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

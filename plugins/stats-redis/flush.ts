@@ -1,7 +1,7 @@
 import { GantryError, isGantryError, type Logger, type Meters, periodAfter, type SlowCalls } from '../../core/api.ts';
+import type { Link } from '../_redis/link.ts';
+import { adviceFor } from '../_redis/trouble.ts';
 import type { Buffer } from './buffer.ts';
-import type { Link } from './link.ts';
-import { adviceFor } from './trouble.ts';
 import type { Writer } from './writer.ts';
 
 export interface FlushParts {

@@ -12,12 +12,12 @@ import {
   SlowCalls,
   type StatsQuery,
 } from '../../core/api.ts';
+import { open, problemsOf, whereOf } from '../_redis/connection.ts';
+import { Link } from '../_redis/link.ts';
 import { Buffer } from './buffer.ts';
 import { Config, keepMsOf } from './config.ts';
-import { open, problemsOf, whereOf } from './connection.ts';
 import { Flush } from './flush.ts';
 import { Keys } from './keys.ts';
-import { Link } from './link.ts';
 import { Reader } from './reader.ts';
 import { prepare, Writer } from './writer.ts';
 

@@ -1,7 +1,7 @@
 import { GantryError, type PeriodStats, periodOf, type SlowCall, type StatsQuery, Tally } from '../../core/api.ts';
+import type { Link } from '../_redis/link.ts';
 import { askAll, type Command } from './commands.ts';
 import type { Keys } from './keys.ts';
-import type { Link } from './link.ts';
 
 const DAY_MS = 86_400_000;
 const NS_OF_MS = 1_000_000;

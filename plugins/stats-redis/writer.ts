@@ -1,9 +1,9 @@
 import { PERIODS, type Period, periodOf, type SlowCall } from '../../core/api.ts';
+import type { Client } from '../_redis/connection.ts';
+import type { Link } from '../_redis/link.ts';
 import type { Batch } from './buffer.ts';
 import { askAll, type Command, sendAll } from './commands.ts';
-import type { Client } from './connection.ts';
 import type { Keys } from './keys.ts';
-import type { Link } from './link.ts';
 import { MARK, TALLY_SCRIPT } from './tally-script.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import path from 'node:path';
 import { expect } from 'chai';
 import type { Plugin } from '../../core/plugin.ts';
 import plugin from '../../plugins/kv-redis/index.ts';
@@ -21,7 +22,9 @@ describe('kv.redis', function () {
   describe('contract', () => {
     // With no more rights than the guide tells operators to give.
     before(async () => {
-      const [line = ''] = /ACL SETUSER gantry .*/.exec(readFileSync('docs/redis.md', 'utf8')) ?? [];
+      const [line = ''] =
+        /ACL SETUSER gantry .*/.exec(readFileSync(path.resolve(import.meta.dirname, '../../docs/redis.md'), 'utf8')) ??
+        [];
       await engine().admin(line.replace('gantry', 'documented').replace(/>\S+/, '>documented'));
     });
     const documented = () => ({ ...access(), username: 'documented', password: 'documented' });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Stats } from '../../core/api.ts';
+import type { Period, Stats } from '../../core/api.ts';
 import { Kernel } from '../../core/kernel.ts';
 import { Logs } from '../../core/log.ts';
 import plugin from '../../plugins/stats-memory/index.ts';
@@ -52,6 +52,64 @@ describe(ID, () => {
       expect(() => build({ maxService: 5 }))
         .to.throw()
         .with.property('code', 'CONFIG_INVALID');
+    });
+  });
+
+  describe('periods', () => {
+    const { now } = Date;
+    afterEach(() => {
+      Date.now = now;
+    });
+    const start = Date.UTC(2024, 0, 31, 23, 58);
+    const MINUTE_MS = 60_000;
+    const DAY_MS = 1440 * MINUTE_MS;
+    /** Records so many calls in minutes after each other, and gives what is kept of them then. */
+    const kept = async (config: object, counts: readonly number[], per: Period, stepMs = MINUTE_MS) => {
+      Date.now = () => start;
+      const { stats } = build(config);
+      const ask = async () => {
+        const query = { per, from: new Date(0), until: new Date(Date.now() + DAY_MS) };
+        return (await (stats as Required<Stats>).history(query)).map(({ from, calls }) => [from.toISOString(), calls]);
+      };
+      for (const [i, count] of counts.entries()) {
+        Date.now = () => start + i * stepMs;
+        // What was recorded before is taken now, and was in the minute before.
+        await ask();
+        for (let n = 0; n < count; n++) stats.meter('a').record(1, false);
+      }
+      Date.now = () => start + counts.length * stepMs;
+      return ask();
+    };
+
+    it('have calls where they were, when a month begins, too', async () => {
+      expect(await kept({}, [1, 2, 3], 'minute')).to.deep.equal([
+        ['2024-01-31T23:58:00.000Z', 1],
+        ['2024-01-31T23:59:00.000Z', 2],
+        ['2024-02-01T00:00:00.000Z', 3],
+      ]);
+      expect(await kept({}, [1, 2, 3], 'month')).to.deep.equal([
+        ['2024-01-01T00:00:00.000Z', 3],
+        ['2024-02-01T00:00:00.000Z', 3],
+      ]);
+    });
+
+    it('are forgotten after their time', async () => {
+      const keep = { minuteHours: 1, hourDays: 1, dayDays: 2, monthMonths: 1 };
+      const counts = Array.from({ length: 100 }, () => 1);
+      const minutes = await kept({ keep }, counts, 'minute');
+      expect(minutes.length).to.be.within(60, 62);
+      expect(minutes.at(-1)).to.deep.equal([new Date(start + 99 * MINUTE_MS).toISOString(), 1]);
+      expect((await kept({ keep }, counts, 'hour')).length).to.equal(3);
+      expect((await kept({ keep }, counts, 'day', DAY_MS)).length).to.be.within(2, 4);
+    });
+
+    it('are forgotten where there are too many, the oldest minutes first', async () => {
+      const counts = Array.from({ length: 50 }, () => 1);
+      const minutes = await kept({ maxPeriods: 12 }, counts, 'minute');
+      expect(minutes.length).to.be.within(4, 8);
+      expect(minutes.at(-1)).to.deep.equal([new Date(start + 49 * MINUTE_MS).toISOString(), 1]);
+      const hours = await kept({ maxPeriods: 12 }, counts, 'hour');
+      expect(hours.reduce((sum, [, calls]) => sum + Number(calls), 0)).to.equal(50);
     });
   });
 

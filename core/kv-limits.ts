@@ -1,5 +1,5 @@
-/** What every store of keys takes and refuses. The kv plugins cannot import each other: each has this file, and a test holds them alike. */
-import { GantryError } from '../../core/api.ts';
+/** What every plugin of the kv port takes and refuses. */
+import { GantryError } from './errors.ts';
 
 const KEY_CHARACTERS = 512;
 /** 1 MiB. */

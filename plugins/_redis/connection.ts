@@ -1,6 +1,5 @@
 /**
  * Which Redis to reach, and how: one server, a master that sentinels know, or a cluster.
- * The plugins that use Redis cannot import each other: each has this file, and a test holds the copies alike.
  */
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
