@@ -38,7 +38,7 @@ export interface BalancedServer {
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** It talks TLS; the certificate is checked against `ca`, a PEM file on the balancer's host, where given. */
+  /** It talks TLS; by which authority its certificate must be signed is the plugin's config. */
   readonly tls?: boolean;
   /** 0 to 256; 100 is the share of a usual one. */
   readonly weight: number;

@@ -54,7 +54,7 @@ interface Backend {
 const HOSTILE = 'Grüße "1"; show info\n\tserver x 1.2.3.4:5 {{servers}} \'; $PATH # \\ \u{1f511}';
 
 export function testBalancer({ plugin, config = {}, refused, watch, withinMs = 10_000 }: BalancerKit): void {
-  const folder = mkdtempSync(path.join(tmpdir(), 'gantry-balancer-'));
+  let folder: string;
   const lines: string[] = [];
   const backends: Backend[] = [];
   let kernel: Kernel;
@@ -111,6 +111,7 @@ export function testBalancer({ plugin, config = {}, refused, watch, withinMs = 1
 
   before(async function () {
     this.timeout(60_000);
+    folder = mkdtempSync(path.join(tmpdir(), 'gantry-balancer-'));
     for (const name of ['one', 'other', HOSTILE]) backends.push(await backend(name));
     agent = new Agent({ keepAlive: true, maxSockets: 1 });
     settings = balancerSettings(await freePort());
