@@ -59,7 +59,7 @@ export type { CheckedSource, Checker } from './ports/checker.ts';
 export type { Codec } from './ports/codec.ts';
 export type { Dialect, DialectSupports, DriverError, DriverProblem, Run } from './ports/dialect.ts';
 export type { Guard } from './ports/guard.ts';
-export type { HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
+export type { HttpClient, HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
 export type { Kv, KvPage, KvSet } from './ports/kv.ts';
 export type {
   Author,
