@@ -9,6 +9,7 @@ import { NEW_PASSWORD, recordNoun, setPassword, switches } from './record-nouns.
 import { health, info } from './server.ts';
 import { service } from './service.ts';
 import { session } from './session.ts';
+import { statistics } from './statistics.ts';
 
 /** Every command of the client: usage, help and docs are made from this table. */
 export const NOUNS: readonly Noun[] = [
@@ -30,6 +31,7 @@ export const NOUNS: readonly Noun[] = [
   recordNoun('server', ...serverVerbs),
   cluster,
   recordNoun('balancer', ...balancerVerbs),
+  statistics,
   session,
   audit,
   info,
