@@ -196,8 +196,12 @@ const RESTART = 75;
 function onSignals(kernel: Kernel, logs: Logs): () => void {
   process.on('exit', () => logs.endNow());
   let stopping = false;
+  const heard = new Set<string>();
   const stop = (signal: string) => {
-    if (stopping) process.exit(1);
+    // One who heard the order to restart, or another signal, has not been impatient yet.
+    if (heard.has(signal)) process.exit(1);
+    heard.add(signal);
+    if (stopping) return;
     stopping = true;
     kernel.log.info({ signal, inHand: kernel.cradle.channels.inHand }, 'stopping; the same signal again stops at once');
     const stopped = async () => {

@@ -19,7 +19,8 @@ function run(cwd: string, command: string, ...args: string[]): string {
 describe("a stranger's transport, against the packed tarball", () => {
   const place = folder();
   const example = path.join(home, 'docs/examples/transport-lines');
-  const { devDependencies } = JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as {
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(path.join(home, 'package.json'), 'utf8')) as {
+    dependencies: Record<string, string>;
     devDependencies: Record<string, string>;
   };
 
@@ -28,7 +29,7 @@ describe("a stranger's transport, against the packed tarball", () => {
     const packed = run(home, 'npm', 'pack', '--ignore-scripts', '--silent', '--pack-destination', place.dir);
     cpSync(example, place.dir, { recursive: true });
     const tools = ['chai', 'mocha', 'fast-check', 'typescript', '@types/node', '@types/mocha'].map(
-      (t) => `${t}@${devDependencies[t]}`,
+      (t) => `${t}@${devDependencies[t] ?? dependencies[t]}`,
     );
     const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'];
     run(place.dir, 'npm', 'install', ...quiet, `./${packed.trim()}`, ...tools);
