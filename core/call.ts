@@ -135,6 +135,8 @@ export class Call {
   encoder: Codec | null = null;
   /** On the clock of `performance.now()`. */
   deadlineAt = Number.POSITIVE_INFINITY;
+  /** What still runs of it though its time is over. */
+  late: Promise<unknown> | null = null;
   /** Set by the dispatch; a call that never ran has none. */
   invoker: Invoker | null = null;
   /** The call on whose behalf this one was made, or null. */
@@ -185,14 +187,23 @@ export class Call {
 
   /**
    * Stands for the call and all its repeats: made of its `Idempotency-Key`, its channel and its caller, so that nobody
-   * meets another's key; 64 hex digits. Null where there is no key, or the call is safe. Throws INPUT_INVALID.
+   * meets another's key; all callers of a channel without a guard are one. 64 hex digits. Null where there is no key, the
+   * channel takes no notice of it, or the call is safe. Throws INPUT_INVALID.
    */
   get idempotencyKey(): string | null {
     if (this.#idempotencyKey !== undefined) return this.#idempotencyKey;
     const given = this.message.headers?.['idempotency-key'];
-    if (given === undefined || this.isSafe) return (this.#idempotencyKey = null);
-    const whose = JSON.stringify([this.channel, this.identity?.name ?? null, keyOf(given)]);
-    return (this.#idempotencyKey = createHash('sha256').update(whose).digest('hex'));
+    if (given === undefined || this.isSafe) return null;
+    if (this.parent !== null) return this.parent.idempotencyKey;
+    const whose = JSON.stringify([this.channel, this.security, this.identity?.name ?? null, keyOf(given)]);
+    const key = createHash('sha256').update(whose).digest('hex');
+    // Who looks before the guard has spoken does not know the caller.
+    if (this.identity !== null) this.#idempotencyKey = key;
+    return key;
+  }
+  /** The channel takes no notice of the key that came with it. */
+  ignoreKey(): void {
+    this.#idempotencyKey = null;
   }
 
   /** Carries the call's id and channel. */

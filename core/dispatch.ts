@@ -78,8 +78,12 @@ export async function dispatch(line: Line, call: Call): Promise<Reply> {
       call.input = isThenable(read) ? await read : read;
       checkInput(slot, call.input);
       const { idempotent } = line;
-      const once = idempotent !== null && (idempotent.required || hasKey(call));
-      const done = once ? idempotent.run(call, () => perform(line, call)) : perform(line, call);
+      const keyed = hasKey(call);
+      if (keyed && idempotent === null) call.ignoreKey();
+      const done =
+        idempotent !== null && (keyed || idempotent.required)
+          ? idempotent.run(call, () => perform(line, call))
+          : perform(line, call);
       reply = isThenable(done) ? await done : done;
     }
   } catch (thrown) {

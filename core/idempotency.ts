@@ -5,6 +5,7 @@ import type { Call, Reply } from './call.ts';
 import type { Idempotent } from './dispatch.ts';
 import { type ErrorKind, GantryError, type Problem, toGantryError } from './errors.ts';
 import type { Logger } from './log.ts';
+import { printOf } from './once.ts';
 import type { Kv } from './ports/kv.ts';
 
 const DEFAULTS = {
@@ -67,6 +68,7 @@ interface Done {
     readonly kind: ErrorKind;
     readonly message: string;
     readonly problems?: readonly Problem[];
+    readonly challenge?: string;
   };
   readonly notes?: {
     readonly status?: number;
@@ -84,12 +86,16 @@ interface Parts {
 /** How a channel treats repeats; null where it takes no notice of keys. */
 export function idempotentBy(store: Idempotency | null, given: Partial<IdempotencySettings> = {}): Idempotent | null {
   const settings: IdempotencySettings = { ...DEFAULTS, ...given };
-  if (!settings.active || (store === null && !settings.required)) return null;
+  if (!settings.active) return null;
   return {
     required: settings.required,
     run(call, work) {
-      if (call.idempotencyKey !== null) return store === null ? work() : store.run(call, settings, work);
-      if (settings.required && !call.isSafe) throw keyless();
+      if (call.idempotencyKey === null) {
+        if (settings.required && !call.isSafe) throw keyless();
+        return work();
+      }
+      if (store !== null) return store.run(call, settings, work);
+      if (settings.withoutStore === 'refuse') throw storeless();
       return work();
     },
   };
@@ -134,13 +140,15 @@ export class Idempotency {
     const own: Running = { state: 'running', print, by: randomUUID() };
     let lookMs = FIRST_LOOK_MS;
     while (true) {
+      if (call.aborted) throw toGantryError(call.signal.reason);
       if (await kv.swap(key, null, JSON.stringify(own), leaseMs)) return own;
       const text = await kv.get(key);
-      if (text !== null) {
-        const mark = JSON.parse(text) as Mark;
+      const mark = text === null ? null : read(text);
+      // Nobody can make anything of it.
+      if (text !== null && mark === null) await kv.swap(key, text, null);
+      if (mark !== null) {
         if (mark.print !== print) throw reused();
         if (mark.state === 'done') return mark;
-        if (call.aborted) throw toGantryError(call.signal.reason);
         if (call.remainingMs <= lookMs) {
           throw new GantryError('CONFLICT', 'A call with this Idempotency-Key is still in hand', {
             retryAfterMs: 1000,
@@ -161,12 +169,10 @@ export class Idempotency {
   ): Promise<Reply> {
     const { kv, log } = this.#parts;
     const own = JSON.stringify(running);
-    let lost = false;
-    const renewal = setInterval(async () => {
-      const renewed = await kv.swap(key, own, own, leaseMs).catch(() => null);
-      // It ran out while this process slept: whoever has it now gives the result that is kept.
-      if (renewed === false) lost = true;
-      if (lost) clearInterval(renewal);
+    const renewal = setInterval(() => {
+      // It ran out while this process slept, or the store was away: taken again where nobody has it by now.
+      const renewed = kv.swap(key, own, own, leaseMs).then((held) => held || kv.swap(key, null, own, leaseMs));
+      renewed.catch(() => {});
     }, leaseMs / 3);
     let next: string | null = null;
     try {
@@ -179,12 +185,23 @@ export class Idempotency {
       if (!error.retryable && error.kind !== 'bug') next = JSON.stringify(refusal(running.print, error, call));
       throw thrown;
     } finally {
-      clearInterval(renewal);
-      const settled = lost ? false : await kv.swap(key, own, next, keepMs).catch(() => null);
-      if (settled !== true) {
-        log.debug({ cid: call.cid, channel: call.channel }, 'the result of a call with a key could not be kept');
-      }
+      const end = async () => {
+        clearInterval(renewal);
+        const settled = await this.#settle(key, own, next, keepMs).catch(() => false);
+        if (!settled)
+          log.debug({ cid: call.cid, channel: call.channel }, 'the result of a call with a key is not kept');
+      };
+      // Its time was over, and the handler runs still: a repeat must not run beside it.
+      if (call.late === null) await end();
+      else call.late.then(end, end);
     }
+  }
+
+  /** Also where the mark ran out and nobody took it. */
+  async #settle(key: string, own: string, next: string | null, keepMs: number): Promise<boolean> {
+    const { kv } = this.#parts;
+    if (await kv.swap(key, own, next, keepMs)) return true;
+    return next !== null && (await kv.swap(key, null, next, keepMs));
   }
 
   #tell(error: GantryError): void {
@@ -202,6 +219,24 @@ export class Idempotency {
   }
 }
 
+/** Null: not one of ours. */
+function read(text: string): Mark | null {
+  try {
+    const mark = JSON.parse(text) as Partial<Mark> | null;
+    return typeof mark?.print === 'string' && (mark.state === 'running' || mark.state === 'done')
+      ? (mark as Mark)
+      : null;
+  } catch {
+    return null;
+  }
+}
+
+function storeless(): GantryError {
+  return new GantryError('KV_UNAVAILABLE', 'Repeats of calls cannot be noticed now', {
+    hint: 'No kv plugin is loaded. Add one to "plugins" in the config, or set withoutStore of the channel to serve.',
+  });
+}
+
 function keyless(): GantryError {
   return new GantryError('IDEMPOTENCY_KEY_MISSING', 'This address takes calls with an Idempotency-Key only', {
     problems: [{ path: '/', message: 'the header Idempotency-Key is missing', expected: 'a new UUID for each call' }],
@@ -210,12 +245,13 @@ function keyless(): GantryError {
 
 /** What makes two calls the same one. Of a stream only what came before it. */
 function fingerprint({ message, input }: Call): string {
-  const hash = createHash('sha256').update(JSON.stringify([message.method, message.path, message.query ?? {}]));
-  if (input instanceof Uint8Array) return hash.update(input).digest('base64');
-  const isStream = typeof (input as { pipe?: unknown } | null)?.pipe === 'function';
-  return hash
-    .update((isStream ? String(message.headers?.['content-length']) : JSON.stringify(input)) ?? '')
-    .digest('base64');
+  const asked = JSON.stringify([
+    message.method,
+    message.path,
+    message.query ?? {},
+    message.headers?.['content-length'],
+  ]);
+  return createHash('sha256').update(asked).update(printOf(input)).digest('base64');
 }
 
 function kept(print: string, { outcome, body, contentType }: Reply, call: Call): Done {
@@ -227,17 +263,18 @@ function kept(print: string, { outcome, body, contentType }: Reply, call: Call):
   return { ...done, body: { base64: Buffer.from(body).toString('base64') } };
 }
 
-function refusal(print: string, { code, kind, message, problems }: GantryError, call: Call): Done {
+function refusal(print: string, { code, kind, message, problems, challenge }: GantryError, call: Call): Done {
   const notes = call.notes === null ? {} : { notes: { ...call.notes } };
-  const error = { code, kind, message, ...(problems === undefined ? {} : { problems }) };
+  const more = { ...(problems === undefined ? {} : { problems }), ...(challenge === undefined ? {} : { challenge }) };
+  const error = { code, kind, message, ...more };
   return { state: 'done', print, outcome: kind, contentType: '', error, ...notes };
 }
 
 function replayed(call: Call, { outcome, contentType, body, error, notes }: Done): Reply {
   Object.assign(call.reply, notes, { headers: { ...notes?.headers, 'idempotency-replayed': 'true' } });
   if (error !== undefined) {
-    const { code, kind, message, problems } = error;
-    throw new GantryError(code, message, { kind, ...(problems === undefined ? {} : { problems }) });
+    const { code, message, ...rest } = error;
+    throw new GantryError(code, message, rest);
   }
   if (body === undefined) {
     throw new GantryError('IDEMPOTENCY_RESULT_GONE', 'The call was done; its result was too large to be kept');

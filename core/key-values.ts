@@ -133,6 +133,13 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
   // Longer than any value that has it: one that was forgotten must not come back with the tag's first generation.
   const tagMs = ttlMs * 2 + 60_000;
 
+  /** No tag of a service begins so. */
+  const own = (key: string) => `\u0001${key}`;
+  const forget = async (tag: string): Promise<void> => {
+    await kv.increment(tagKey(tag), 1, tagMs);
+    await kv.expire(tagKey(tag), tagMs);
+  };
+
   const generations = async (tags: readonly string[]): Promise<Kept['tags']> => {
     if (tags.length === 0) return {};
     const found = await kv.getMany(tags.map(tagKey));
@@ -145,7 +152,9 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
     const now = await generations(Object.keys(kept.tags));
     return Object.entries(kept.tags).every(([tag, was]) => now[tag] === was) ? kept : null;
   };
-  const made = async (key: string, make: () => unknown, tags: readonly string[]): Promise<unknown> => {
+  const made = async (key: string, make: () => unknown, given: readonly string[]): Promise<unknown> => {
+    // One that is removed is forgotten like a tag: who makes it just then does not bring it back.
+    const tags = [...given, own(key)];
     const kept = await find(key).catch(() => null);
     if (kept !== null) return kept.value;
     // Before it is made: what is forgotten meanwhile is not kept as if it were new.
@@ -161,16 +170,21 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
     get<T>(key: string, make: () => T | Promise<T>, tags: readonly string[] = []): Promise<T> {
       const under = making.get(key);
       if (under !== undefined) return under as Promise<T>;
-      const own = made(key, make, tags).finally(() => making.delete(key));
-      making.set(key, own);
-      return own as Promise<T>;
+      const mine = made(key, make, tags).finally(() => {
+        if (making.get(key) === mine) making.delete(key);
+      });
+      making.set(key, mine);
+      return mine as Promise<T>;
     },
     async remove(key) {
+      await forget(own(key));
+      making.delete(key);
       await kv.remove(valueKey(key));
     },
     async removeTagged(tag) {
-      await kv.increment(tagKey(tag), 1, tagMs);
-      await kv.expire(tagKey(tag), tagMs);
+      await forget(tag);
+      // Which of them have the tag is not known any more; the next who asks makes it anew.
+      making.clear();
     },
   };
 }

@@ -135,6 +135,7 @@ export class Operations {
     void this.keyring;
     await this.#reconciler.load();
     this.#reconciler.start();
+    void this.#forget();
     this.#forgetting = setInterval(() => void this.#forget(), FORGET_EVERY_MS);
     this.#forgetting.unref();
   }

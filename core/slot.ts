@@ -117,6 +117,7 @@ export async function within(running: unknown, call: Call, service: string): Pro
       });
       // First the answer: a handler that fails at once when it hears of it would be faster.
       reject(error);
+      call.late = running as Promise<unknown>;
       call.abort(error);
     };
     timer = setTimeout(give, Math.min(call.remainingMs, LONGEST_MS));

@@ -36,12 +36,12 @@ export interface Odb {
   /** Rejects as write() would, and changes nothing. */
   rehearse(writes: readonly Write[], by: Author): Promise<void>;
   /**
-   * Makes an effect happen once, however often it is asked for: `work` and the keeping of its key are one transaction.
+   * Makes an effect happen once, however often it is asked for: `work` and the keeping of its key are one transaction; without a key (null) it is that transaction.
    * Where the key is kept already, nothing is run, and what `work` gave then is given again. Of two at the same time
    * the later one waits for the earlier one's end, and runs where that failed. What `work` throws undoes everything, the
    * key too, and is thrown on. `work` runs at most once for one asking, and must do nothing but run statements: it must not ask the odb for more.
    */
-  once<T>(key: string, work: (run: RunSql) => Promise<T>): Promise<Once<T>>;
+  once<T>(key: string | null, work: (run: RunSql) => Promise<T>): Promise<Once<T>>;
   /** Forgets keys that were kept before that time, and tells how many. */
   forget(before: Date): Promise<number>;
 }

@@ -89,12 +89,12 @@ export class Database {
    * tried again as what only reads is; from then on never.
    */
   async effect<T>(
-    key: string,
+    key: string | null,
     work: (session: Session, signal: AbortSignal) => Promise<T>,
     begun: () => boolean,
   ): Promise<T> {
     const result = await this.#operate(async (sequelize, signal) => {
-      const leave = await this.#keys.enter(key, signal);
+      const leave = key === null ? () => {} : await this.#keys.enter(key, signal);
       try {
         return await this.#transact(sequelize, signal, (session) => work(session, signal));
       } catch (thrown) {

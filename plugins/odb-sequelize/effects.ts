@@ -13,7 +13,12 @@ const MOST_BYTES = 64 * 1024;
 const PORTION = 512;
 
 /** What core/ports/odb.ts tells of once(). */
-export async function once<T>(database: Database, key: string, work: (run: RunSql) => Promise<T>): Promise<Once<T>> {
+export async function once<T>(
+  database: Database,
+  key: string | null,
+  work: (run: RunSql) => Promise<T>,
+): Promise<Once<T>> {
+  if (key === null) return (await first(database, null, work)) as Once<T>;
   checkKey(key);
   while (true) {
     const done = await first(database, key, work);
@@ -38,15 +43,16 @@ export async function forget(database: Database, before: Date): Promise<number> 
 /** Null: the key is kept already, and nothing was run. */
 async function first(
   database: Database,
-  key: string,
+  key: string | null,
   work: (run: RunSql) => Promise<unknown>,
 ): Promise<Once<unknown> | null> {
+  const named = key ?? '(without a key)';
   let taken = false;
   let begun = false;
   let thrown: { readonly error: unknown } | null = null;
   const transaction = async (session: Session, signal: AbortSignal): Promise<Once<unknown>> => {
-    taken = !(await claim(database, session, key));
-    if (taken) throw new GantryError('RECORD_DUPLICATE', `The effect '${key}' is there already`);
+    taken = key !== null && !(await claim(database, session, key));
+    if (taken) throw new GantryError('RECORD_DUPLICATE', `The effect '${named}' is there already`);
     begun = true;
     const statements = new Statements(database, session, signal);
     let value: unknown;
@@ -58,8 +64,11 @@ async function first(
       thrown = { error };
     }
     await statements.end();
-    if (thrown !== null) throw new GantryError('CONFLICT', `The effect '${key}' failed`);
-    return { first: true, value: await keep(session, key, value) };
+    if (thrown !== null) throw new GantryError('CONFLICT', `The effect '${named}' failed`);
+    const text = textOf(named, value);
+    if (key !== null) await keep(session, key, text);
+    // As it will be read again.
+    return { first: true, value: JSON.parse(text) };
   };
   try {
     return await database.effect(key, transaction, () => begun);
@@ -83,11 +92,8 @@ async function claim(database: Database, session: Session, key: string): Promise
   }
 }
 
-/** Gives the value as it will be read again. */
-async function keep(session: Session, key: string, value: unknown): Promise<unknown> {
-  const text = textOf(key, value);
+async function keep(session: Session, key: string, text: string): Promise<void> {
   if (text !== 'null') await session.run(sql`UPDATE [gantry_effects] SET [result] = ${text} WHERE [key] = ${key}`);
-  return JSON.parse(text);
 }
 
 async function find(session: Session, key: string): Promise<{ readonly value: unknown } | null> {

@@ -100,6 +100,8 @@ export class Binding {
     if (reply.error !== null) {
       const refused = this.http.refuse(reply.error, call.cid);
       for (const [name, value] of this.#fixed) refused.headers[name] ??= value;
+      const replayed = call.notes?.headers?.['idempotency-replayed'];
+      if (replayed !== undefined) refused.headers['idempotency-replayed'] = replayed;
       if (reply.error.code === 'METHOD_UNSUPPORTED') refused.headers['allow'] ??= this.methods.join(', ');
       if (this.cors !== null) this.cors.mark(req, refused.headers);
       return refused;

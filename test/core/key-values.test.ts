@@ -160,5 +160,43 @@ describe('key values', () => {
       });
       expect(await cache.get('k', () => 3)).to.equal(3);
     });
+    it('keep nothing that was removed while it was made', async () => {
+      const cache = one.cache('prices', { ttlMs: 60_000 });
+      let price = 1;
+      let go = () => {};
+      const making = cache.get('tea', async () => {
+        const read = price;
+        await new Promise<void>((resolve) => {
+          go = resolve;
+        });
+        return read;
+      });
+      await new Promise((done) => setTimeout(done, 20));
+      price = 2;
+      await cache.remove('tea');
+      go();
+      await making;
+      expect(await cache.get('tea', () => price)).to.equal(2);
+    });
+
+    it('give who asks after a tag was forgotten what is made after that', async () => {
+      const cache = one.cache('prices', { ttlMs: 60_000 });
+      let price = 1;
+      let go = () => {};
+      const making = cache.get('tea', async () => {
+        const read = price;
+        await new Promise<void>((resolve) => {
+          go = resolve;
+        });
+        return read;
+      }, ['drinks']);
+      await new Promise((done) => setTimeout(done, 20));
+      price = 2;
+      await cache.removeTagged('drinks');
+      const after = cache.get('tea', () => price, ['drinks']);
+      go();
+      await making;
+      expect(await after).to.equal(2);
+    });
   });
 });

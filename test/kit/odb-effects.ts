@@ -56,6 +56,22 @@ function testOnce(world: OdbWorld, add: Add, count: Count): void {
     expect(await count(key)).to.equal(1);
   });
 
+  it('without a key are transactions: each is run, one that fails is undone, and nothing is kept', async () => {
+    const [one, other] = [world.kind(), world.kind()];
+    const expected = { id: one, n: 1, changed: 1 };
+    expect(await world.odb.once(null, add(one))).to.deep.equal({ first: true, value: expected });
+    expect(await world.odb.once(null, add(other))).to.deep.include({ first: true });
+    const failed = world.odb.once(null, async (run) => {
+      await run('DELETE FROM kit_effects WHERE id = $1', [one]);
+      throw new Error('undone');
+    });
+    expect(await failed.catch((error: Error) => error.message)).to.equal('undone');
+    expect([await count(one), await count(other)]).to.deep.equal([1, 1]);
+    await world.odb.forget(new Date(Date.now() + 60_000));
+    await world.odb.once(null, async () => 1);
+    expect(await world.odb.forget(new Date(Date.now() + 60_000))).to.equal(0);
+  });
+
   it('keep JSON: both the first and the second asking are given what that gives back', async () => {
     const value = {
       at: new Date(0),
