@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox';
 import { type Static, Type } from 'typebox';
 import type { Call, Reply } from './call.ts';
 import { copy } from './copy.ts';
-import { dispatch, type Line, type Traffic } from './dispatch.ts';
+import { ASLEEP_MS, dispatch, type Line, type Traffic } from './dispatch.ts';
 import { didYouMean, GantryError, type Problem } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import { type Idempotency, IdempotencySettings, idempotentBy } from './idempotency.ts';
@@ -81,6 +81,12 @@ export class Channels {
     this.#parts = parts;
   }
 
+  /** Null; or what to wait for before a call is bound to a channel: after a long sleep it may be another one. */
+  behind(): Promise<void> | null {
+    const traffic = this.#traffic;
+    if (performance.now() - traffic.seenAt > ASLEEP_MS) traffic.woke();
+    return traffic.behind;
+  }
   /** After a long sleep of this process calls wait until `catchUp` is done, at most for `ms`. Returns the undo. */
   watchSleep(catchUp: () => Promise<unknown>, ms: number): () => void {
     return watchSleep(this.#traffic, catchUp, ms, this.#parts.log);

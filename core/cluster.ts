@@ -56,6 +56,9 @@ export interface Member {
   readonly name: string;
   /** Another one with each start. */
   readonly instance: string;
+  /** What its machine is named there. */
+  readonly machine: string;
+  /** As the balancer reaches it. */
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;
@@ -70,8 +73,10 @@ export interface Member {
   readonly revision: number;
   /** Since when it may run with less than what is kept; null where it is up to date. */
   readonly staleSince: string | null;
-  /** What it could not put into effect; at most 50. */
+  /** What it could not put into effect, modules first: at most 50, each told in at most 1000 characters. */
   readonly refused: RecordsStatus['refused'];
+  /** How many more there are. */
+  readonly refusedMore: number;
 }
 
 /** Which servers have a change by now. */
@@ -84,7 +89,7 @@ export interface Reached {
 
 /** The servers that work together, as services and plugins see them. */
 export interface Cluster {
-  /** This process as it announced itself; null where it does not. */
+  /** This process as it announced itself; null where it does not, and where another one has its name. */
   readonly self: Member | null;
   /** Why the others cannot be asked; null where they can. */
   readonly problem: GantryError | null;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { Call } from './call.ts';
 import { GantryError, type Problem, toGantryError } from './errors.ts';
+import { ROLES } from './kinds.ts';
 import type { Logger } from './log.ts';
 import { compileText, evaluate } from './modules.ts';
 import type { Checker } from './ports/checker.ts';
@@ -33,11 +34,11 @@ const SELF_TEST_MS = 10_000;
 /** Modules: services that came while running, of which every server has the same. */
 export class Deployments {
   readonly #parts: Parts;
-  /** By module, what of it is deployed here. */
-  readonly #deployed = new Map<string, Loaded>();
+  /** By service, the module that it is deployed of. */
+  readonly #owners = new Map<string, string>();
   /** What was checked last, so that it is not loaded a second time to be deployed. */
-  readonly #ready = new Map<string, Loaded>();
-  /** Services of files that a module took the place of: they come back when it goes. */
+  #ready: { readonly module: string; readonly loaded: Loaded } | null = null;
+  /** By service, what a file had deployed where now a module's is: it comes back when that goes. */
   readonly #beneath = new Map<string, Service | null>();
 
   constructor(parts: Parts) {
@@ -51,43 +52,34 @@ export class Deployments {
   async prepare(definition: Definition): Promise<readonly string[]> {
     const loaded = await this.#load(definition);
     const { name } = definition;
-    const taken = loaded.services.filter((one) => this.#isAnothers(name, one.name));
-    if (taken.length > 0) {
-      const other = (of: string) => [...this.#deployed].find(([, { services }]) => has(services, of))?.[0];
-      throw invalid(
-        name,
-        taken.map((one) => ({
-          path: '/source',
-          message: `the service '${one.name}' belongs to ${one.name.startsWith(OWN) ? 'the server itself' : `the module '${other(one.name)}'`}`,
-          hint: 'Give it another name, or change that module.',
-        })),
-      );
-    }
+    const unfit = loaded.services.flatMap((one) => [...this.#taken(name, one.name), ...roleProblems(one)]);
+    if (unfit.length > 0) throw invalid(name, unfit);
     const types = definition['allowTypeErrors'] === true ? [] : await this.#types(definition);
     if (types.length > 0) throw invalid(name, types);
     for (const one of loaded.services) await this.#try(name, one);
-    this.#ready.set(name, loaded);
+    this.#ready = { module: name, loaded };
     return loaded.services.map((one) => one.name);
   }
 
-  /** Deploys it in place of what was there: calls in hand end on the old one. Throws, and then that stays. */
+  /**
+   * Deploys it in place of what was there: calls in hand end on the old one. A service of another module becomes this
+   * one's: two modules cannot be kept with one service, so the other has lost it, and its own change is put later, or
+   * never. Throws, and then all that was there stays.
+   */
   async put(definition: Definition): Promise<void> {
     const { name } = definition;
     if (definition['active'] === false) return this.drop(name);
     const loaded = await this.#load(definition);
-    this.#ready.delete(name);
-    const before = this.#deployed.get(name)?.services ?? [];
+    this.#unready(name);
     this.#deployAll(name, loaded.services);
-    this.#deployed.set(name, loaded);
-    for (const { name: service } of before) if (!has(loaded.services, service)) this.#uncover(service);
+    for (const service of this.#servicesOf(name)) if (!has(loaded.services, service)) this.#uncover(service);
     this.#parts.log.info({ module: name, services: loaded.services.map((one) => one.name) }, 'a module was deployed');
   }
 
   drop(name: string): void {
-    const services = this.#deployed.get(name)?.services ?? [];
-    this.#deployed.delete(name);
-    this.#ready.delete(name);
-    for (const one of services) this.#uncover(one.name);
+    const services = this.#servicesOf(name);
+    this.#unready(name);
+    for (const service of services) this.#uncover(service);
     if (services.length > 0) this.#parts.log.info({ module: name }, 'a module was taken away');
   }
 
@@ -97,9 +89,8 @@ export class Deployments {
     const done: [string, Service | null][] = [];
     try {
       for (const { name, service } of all) {
-        if (this.#isAnothers(module, name)) {
-          throw new GantryError('SERVICE_DUPLICATE', `The service '${name}' is another module's`);
-        }
+        if (name.startsWith(OWN))
+          throw new GantryError('SERVICE_DUPLICATE', `The service '${name}' is the server's own`);
         const before = services.find(name);
         services.deploy(service, name);
         done.push([name, before]);
@@ -108,15 +99,16 @@ export class Deployments {
       for (const [name, before] of done.reverse()) this.#restore(name, before);
       throw thrown;
     }
-    const own = this.#deployed.get(module)?.services ?? [];
     for (const [name, before] of done) {
-      if (!has(own, name) && !this.#beneath.has(name)) this.#beneath.set(name, before);
+      if (!this.#owners.has(name)) this.#beneath.set(name, before);
+      this.#owners.set(name, module);
     }
   }
 
   /** A service of a file comes back, or nothing. */
   #uncover(name: string): void {
     const before = this.#beneath.get(name) ?? null;
+    this.#owners.delete(name);
     this.#beneath.delete(name);
     this.#restore(name, before);
   }
@@ -133,8 +125,7 @@ export class Deployments {
   async #load({ name, language, source }: Definition): Promise<Loaded> {
     const text = String(source);
     const print = createHash('sha256').update(`${language}\0${text}`).digest('hex');
-    const ready = this.#ready.get(name);
-    if (ready?.print === print) return ready;
+    if (this.#ready?.module === name && this.#ready.loaded.print === print) return this.#ready.loaded;
     const compiled = await compileText(path.join(this.#parts.dir, fileOf(name, language)), text);
     if (compiled.problem !== null) throw invalid(name, [{ path: '/source', message: compiled.problem }]);
     let given: unknown;
@@ -184,10 +175,25 @@ export class Deployments {
     }
   }
 
-  /** Of another module, or of the admin API, which nobody takes the place of. */
-  #isAnothers(module: string, service: string): boolean {
-    if (service.startsWith(OWN)) return true;
-    return [...this.#deployed].some(([name, { services }]) => name !== module && has(services, service));
+  #servicesOf(module: string): readonly string[] {
+    return [...this.#owners].filter(([, owner]) => owner === module).map(([service]) => service);
+  }
+  #unready(module: string): void {
+    if (this.#ready?.module === module) this.#ready = null;
+  }
+
+  /** Another module's, or the admin API's, which nobody takes the place of. */
+  #taken(module: string, service: string): readonly Problem[] {
+    const owner = this.#owners.get(service) ?? module;
+    if (owner === module && !service.startsWith(OWN)) return [];
+    const whose = service.startsWith(OWN) ? 'the server itself' : `the module '${owner}'`;
+    return [
+      {
+        path: '/source',
+        message: `the service '${service}' belongs to ${whose}`,
+        hint: 'Give it another name, or change that module.',
+      },
+    ];
   }
 }
 
@@ -196,6 +202,23 @@ const OWN = 'gantry.';
 
 export function fileOf(module: string, language: unknown): string {
   return `${module}.${language === 'javascript' ? 'js' : 'ts'}`;
+}
+
+/** Told now: once it is deployed, only the log would hear that the admin API does not have it. */
+function roleProblems({ name, service }: Named): readonly Problem[] {
+  const admin = service.attributes?.['admin'] as { readonly role?: unknown } | null | undefined;
+  const known: readonly string[] = ['public', ...ROLES];
+  const role = admin?.role;
+  if (admin === undefined || known.some((one) => one === role)) return [];
+  return [
+    {
+      path: '/source',
+      message: `the service '${name}' has no valid attributes.admin.role`,
+      expected: `one of ${known.join(', ')}`,
+      got: typeof role === 'string' ? role : typeof role,
+      hint: 'Name the least role that may call it, or leave attributes.admin out.',
+    },
+  ];
 }
 
 function has(services: readonly Named[], name: string): boolean {

@@ -19,6 +19,7 @@ export function createHooks() {
   return Object.freeze({
     // the life of a server
     serviceDeployed: new SyncHook<[Service]>(['service']),
+    serviceRetired: new SyncHook<[string]>(['name']),
     channelBound: new SyncHook<[Channel]>(['channel']),
     channelUnbound: new SyncHook<[Channel]>(['channel']),
     connectionUp: new SyncHook<[string]>(['connection']),

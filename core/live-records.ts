@@ -119,6 +119,22 @@ export class LiveRecords {
     await this.apply(refused, [], () => true);
   }
 
+  /** Tries those again that were refused: what they lack may have come since. They count as refused until it did. */
+  async retry(kind: string): Promise<void> {
+    for (const entry of [...(this.#entries.get(kind)?.values() ?? [])]) {
+      const { name } = entry.stored;
+      if (this.#stopped) return;
+      if (entry.problem === null || this.#parts.fixed(kind, name)) continue;
+      try {
+        await this.#parts.effects.get(kind)?.put(this.find(kind, name)?.definition as Definition);
+        Object.assign(entry, { problem: null, error: null, told: null, standing: entry.stored });
+        this.#parts.log.info({ kind, record: name, version: entry.stored.version }, 'a record is in effect after all');
+      } catch (thrown) {
+        this.#refused(entry, thrown);
+      }
+    }
+  }
+
   /**
    * What is new comes before what is removed goes, so that nothing refers to what is not there. Where the two want one
    * address, the one makes room for the other in one turn: no call finds nobody there.

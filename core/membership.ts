@@ -1,8 +1,21 @@
-import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto';
-import { networkInterfaces } from 'node:os';
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as wait } from 'node:timers/promises';
+import {
+  type Announced,
+  Announcements,
+  addressOf,
+  addressProblems,
+  isReachable,
+  isThere,
+  nameIn,
+  nameTaken,
+  type Place,
+  placeMissing,
+  placeOf,
+} from './announcements.ts';
 import type { Cluster, ClusterConfig, Member, Reached } from './cluster.ts';
-import { GantryError, toGantryError } from './errors.ts';
+import { GantryError, refuse, toGantryError } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Kv } from './ports/kv.ts';
 import type { ServerInfo } from './server.ts';
@@ -10,7 +23,7 @@ import type { ServerInfo } from './server.ts';
 interface Parts {
   readonly config: ClusterConfig;
   readonly kv: Kv;
-  readonly server: ServerInfo;
+  readonly server: Pick<ServerInfo, 'name' | 'version' | 'startedAt'>;
   readonly log: Logger;
   /** What changes from beat to beat. */
   describe(): Pick<Member, 'longestMs' | 'revision' | 'staleSince' | 'refused'>;
@@ -19,11 +32,10 @@ interface Parts {
   onRestart(): void;
 }
 
-const INDEX = 'members';
-/** The latest change that any of them runs with. */
-const LATEST = 'revision';
 const REFUSED = 50;
+const PROBLEM_CHARACTERS = 1000;
 const LOOK_MS = 50;
+const TRIES = 5;
 
 /**
  * Membership: who is there says so every second, signed with the token that the cluster shares; the store forgets who
@@ -32,86 +44,113 @@ const LOOK_MS = 50;
 export class Membership implements Cluster {
   readonly instance = randomUUID();
   readonly #parts: Parts;
-  #state: Member['state'] | 'absent' = 'absent';
+  readonly #said: Announcements;
+  readonly #own: string;
+  readonly #machine = hostname();
+  #state: Announced['state'] | 'absent' = 'absent';
   #timer: NodeJS.Timeout | null = null;
   #beating: Promise<void> | null = null;
   #told = '';
-  #beatAt = Number.NEGATIVE_INFINITY;
+  #toldAt = Number.NEGATIVE_INFINITY;
+  /** What is under its name, as far as is known; null: nothing. */
+  #kept: string | null = null;
+  #hasHeldName = false;
+  /** Who has its name. */
+  #rival: Announced | null = null;
   #problem: GantryError | null = null;
-  /** The latest revision that others run with, as far as is known. */
-  #latest = 0;
+  /** The greatest revision of a server that is up to date, seen while this one was not, and until when that counts. */
+  #ahead = { revision: 0, until: Number.NEGATIVE_INFINITY };
   readonly #strangers = new Set<string>();
 
+  /** Throws CONFIG_INVALID for an address that nobody can reach. */
   constructor(parts: Parts) {
     this.#parts = parts;
+    refuse(addressProblems(parts.config.address));
+    this.#said = new Announcements(parts.config.token);
+    this.#own = this.#said.entryOf(parts.server.name);
   }
 
   get problem(): GantryError | null {
     return this.#problem ?? this.#parts.kv.problem;
   }
   get self(): Member | null {
-    return this.#state === 'absent' ? null : this.#about(this.#state);
+    const about = this.#state === 'absent' || this.#rival !== null ? null : this.#about(this.#state);
+    return about !== null && isThere(about) ? about : null;
   }
-  /** Others run with changes that this server cannot get: better that they take its calls. */
+  /** One that is there runs with changes that this server cannot get: better that it takes the calls. */
   get isBehind(): boolean {
     const { revision, staleSince } = this.#parts.describe();
-    return staleSince !== null && this.#latest > revision;
+    const { revision: latest, until } = this.#ahead;
+    return staleSince !== null && latest > revision && performance.now() < until;
   }
 
-  /** Throws CLUSTER_REFUSED where another server has its name. One that died is believed until its lease ends. */
+  /**
+   * Takes its name, and keeps it from then on. Throws CLUSTER_REFUSED where another server has it, or where this one has
+   * no address. One that died is believed until its lease ends.
+   */
   async claim(): Promise<void> {
-    if (this.#parts.config.announce) await this.#refuseNamesake();
+    const { config, server, log } = this.#parts;
+    if (!config.announce) return;
+    if (!isReachable(this.#place())) throw placeMissing(server.name);
+    this.#state = 'starting';
+    const until = performance.now() + config.leaseMs + config.beatMs;
+    await this.#alone(() => this.#say());
+    while (this.#state === 'starting' && this.#rival !== null && this.#problem === null) {
+      if (performance.now() >= until) throw nameTaken(this.#rival);
+      log.debug({ other: this.#rival.instance }, 'waiting for the lease of a server of this name to end');
+      await wait(Math.min(200, config.beatMs));
+      await this.#alone(() => this.#say());
+    }
+    // With the store away nobody can tell; a beat does when it is back.
+    this.#rival = null;
+    if (this.#state !== 'starting') return;
+    this.#timer = setInterval(() => void this.#alone(() => this.#beat()), Math.min(LOOK_MS * 2, config.beatMs));
+    this.#timer.unref();
   }
 
   /** From now on it is there. */
   async join(): Promise<void> {
-    const { config, log } = this.#parts;
-    if (!config.announce) return;
-    this.#state = 'ready';
-    await this.#beat();
-    const { host, port } = this.#about('ready');
-    log.info({ address: `${host}:${port}`, instance: this.instance }, 'this server is one of the cluster');
-    this.#timer = setInterval(() => void this.#beat(), Math.min(LOOK_MS * 2, config.beatMs));
-    this.#timer.unref();
+    if (this.#state !== 'starting') return;
+    await this.#enter('ready');
+    const { self } = this;
+    if (self === null) return;
+    this.#parts.log.info({ address: addressOf(self), instance: this.instance }, 'this server is one of the cluster');
   }
 
   /** Tells the balancers, and gives them time to hear of it. Who comes meanwhile is served. */
   async leave(): Promise<void> {
     if (this.#state !== 'ready') return;
-    this.#state = 'draining';
-    const told = this.#beat();
+    await this.#enter('draining');
     await wait(this.#parts.config.lingerMs);
-    await told;
   }
 
   async stop(): Promise<void> {
+    const wasThere = this.#state !== 'absent';
+    this.#state = 'absent';
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#beating;
-    if (this.#state === 'absent') return;
-    this.#state = 'absent';
-    const { kv, server, log } = this.#parts;
+    if (!wasThere) return;
     try {
-      await kv.remove(keyOf(server.name));
-      await kv.hashRemove(INDEX, server.name);
+      await this.#giveUpName();
     } catch (error) {
-      log.debug({ error }, 'the lease is left to end by itself');
+      this.#parts.log.debug({ error }, 'the lease is left to end by itself');
     }
   }
 
   async members(): Promise<readonly Member[]> {
     const { kv } = this.#parts;
-    const names = Object.keys(await kv.hashAll(INDEX)).sort();
-    if (names.length === 0) return [];
-    const texts = await kv.getMany(names.map(keyOf));
+    const entries = Object.keys(await kv.hashAll(this.#said.index)).sort();
+    if (entries.length === 0) return [];
+    const texts = await kv.getMany(entries.map((entry) => this.#said.keyOf(entry)));
     const found: Member[] = [];
     for (const [i, text] of texts.entries()) {
-      const name = names[i] as string;
+      const entry = entries[i] as string;
       if (text === null) continue;
-      const member = this.#read(text);
-      if (member === null || member.name !== name) this.#stranger(name);
-      else found.push(member);
+      const member = this.#said.read(text, entry);
+      if (member === null) this.#stranger(entry);
+      else if (isThere(member)) found.push(member);
     }
-    await this.#forget(names.filter((_, i) => texts[i] === null));
+    await this.#forget(entries.filter((_, i) => texts[i] === null));
     return found;
   }
 
@@ -140,34 +179,41 @@ export class Membership implements Cluster {
       });
     }
     const { kv, config } = this.#parts;
-    const order = this.#sign(JSON.stringify({ restart: member.instance }));
-    await kv.set(commandOf(name), order, { ttlMs: Math.max(10_000, config.leaseMs * 2) });
+    const order = this.#said.sign(JSON.stringify({ restart: member.instance }));
+    await kv.set(this.#said.orderOf(this.#said.entryOf(name)), order, { ttlMs: Math.max(10_000, config.leaseMs * 2) });
   }
 
-  /** Says so where something changed or it is time, and looks for orders. */
-  #beat(): Promise<void> {
-    this.#beating ??= this.#beatOnce().finally(() => {
+  /** One after the other: what is under its name is known between two of them. */
+  #alone(work: () => Promise<void>): Promise<void> {
+    this.#beating ??= work().finally(() => {
       this.#beating = null;
     });
     return this.#beating;
   }
 
-  async #beatOnce(): Promise<void> {
+  async #enter(state: Member['state']): Promise<void> {
+    this.#state = state;
+    // A beat under way may say what was before.
+    await this.#beating;
+    await this.#alone(() => this.#say());
+  }
+
+  /** Says so where something changed or it is time. */
+  async #beat(): Promise<void> {
     if (this.#state === 'absent') return;
-    const { kv, config, server, log } = this.#parts;
+    const isDue = performance.now() - this.#toldAt >= this.#parts.config.beatMs;
+    const isNew = this.#rival === null && JSON.stringify(this.#about(this.#state)) !== this.#told;
+    if (isDue || isNew) await this.#say();
+  }
+
+  async #say(): Promise<void> {
+    if (this.#state === 'absent') return;
+    const { log } = this.#parts;
     const about = this.#about(this.#state);
-    const told = JSON.stringify(about);
-    const isDue = performance.now() - this.#beatAt >= config.beatMs;
-    if (!isDue && told === this.#told) return;
+    this.#told = JSON.stringify(about);
     try {
-      await kv.set(keyOf(server.name), this.#sign(told), { ttlMs: config.leaseMs });
-      this.#told = told;
-      this.#beatAt = performance.now();
-      if (isDue) {
-        // Again each time: a store that lost everything knows it within a beat.
-        await kv.hashSet(INDEX, { [server.name]: this.instance });
-        await this.#lookAround(about.revision);
-      }
+      this.#meet(await this.#takeName(this.#said.sign(this.#told)));
+      if (this.#rival === null && isThere(about)) await this.#takePart(about);
       if (this.#problem !== null) log.info({}, 'the cluster hears of this server again');
       this.#problem = null;
     } catch (thrown) {
@@ -175,109 +221,115 @@ export class Membership implements Cluster {
       if (this.#problem === null)
         log.warn({ error }, 'the cluster does not hear of this server now; it serves on, and stays where it is known');
       this.#problem = error;
-      // Not twenty times a second.
-      this.#beatAt = performance.now();
-      this.#told = told;
+    }
+    // Also where it failed: not ten times a second.
+    this.#toldAt = performance.now();
+  }
+
+  /** Puts a text in the place of the one before. Where that is another server's: gives that one, and changes nothing. */
+  async #takeName(text: string): Promise<Announced | null> {
+    const { kv, config, server } = this.#parts;
+    for (let left = TRIES; left > 0; left--) {
+      if (await kv.swap(this.#said.keyOf(this.#own), this.#kept, text, config.leaseMs)) {
+        this.#kept = text;
+        this.#hasHeldName = true;
+        return null;
+      }
+      const found = await kv.get(this.#said.keyOf(this.#own));
+      const other = found === null ? null : this.#said.read(found, this.#own);
+      // Its own where an answer was lost. What has not the token is no obstacle.
+      if (other !== null && other.instance !== this.instance && !this.#isPredecessor(other)) {
+        this.#kept = null;
+        return other;
+      }
+      this.#kept = found;
+    }
+    throw new GantryError('CONFLICT', `Somebody else writes what is kept of '${server.name}' all the time`);
+  }
+
+  /** Only one can listen in a place, so the one before is dead there. Where this one had the name, the other came after it. */
+  #isPredecessor({ machine, host, port }: Announced): boolean {
+    const own = this.#place();
+    return !this.#hasHeldName && machine === this.#machine && host === own.host && port === own.port;
+  }
+
+  /** Where another server has its name: says so once, and once when it is gone. */
+  #meet(rival: Announced | null): void {
+    const { log } = this.#parts;
+    const before = this.#rival;
+    this.#rival = rival;
+    // Until then claim() tells.
+    if (this.#timer === null) return;
+    if (before === null && rival !== null) {
+      log.error(
+        { address: addressOf(rival), machine: rival.machine, instance: rival.instance },
+        'another server of the cluster has the name of this one, which is given no calls until that one is gone. Give one of them another "name"',
+      );
+    }
+    if (before !== null && rival === null) log.info({}, 'the name of this server is its own again');
+  }
+
+  async #giveUpName(): Promise<void> {
+    const { kv } = this.#parts;
+    for (let left = TRIES; left > 0; left--) {
+      if (this.#kept !== null && (await kv.swap(this.#said.keyOf(this.#own), this.#kept, null))) {
+        await kv.hashRemove(this.#said.index, this.#own);
+        return;
+      }
+      this.#kept = await kv.get(this.#said.keyOf(this.#own));
+      if (this.#kept === null || this.#said.read(this.#kept, this.#own)?.instance !== this.instance) return;
     }
   }
 
-  async #lookAround(revision: number): Promise<void> {
-    const { kv, server, onRestart, log } = this.#parts;
-    const [latest, order] = await kv.getMany([LATEST, commandOf(server.name)]);
-    this.#latest = Number(latest ?? 0);
-    if (this.#parts.describe().staleSince === null && this.#latest !== revision) {
-      await kv.swap(LATEST, latest ?? null, String(revision));
-      this.#latest = revision;
-    }
-    if (order === null || order === undefined) return;
-    const said = this.#open(order) as { restart?: string } | null;
+  async #takePart({ staleSince }: Member): Promise<void> {
+    const { kv, log, onRestart } = this.#parts;
+    // Again each time: a store that lost everything knows it within a beat.
+    await kv.hashSet(this.#said.index, { [this.#own]: this.instance });
+    if (staleSince !== null) await this.#lookAhead();
+    const order = await kv.get(this.#said.orderOf(this.#own));
+    if (order === null) return;
+    const said = this.#said.open(order) as { restart?: string } | null;
     if (said?.restart !== this.instance) return;
-    await kv.remove(commandOf(server.name));
+    await kv.remove(this.#said.orderOf(this.#own));
     log.info({}, 'told to restart');
     onRestart();
   }
 
-  async #refuseNamesake(): Promise<void> {
-    const { kv, config, server, log } = this.#parts;
-    const own = this.#about('ready');
-    let first: string | null = null;
-    const until = performance.now() + config.leaseMs + config.beatMs;
-    while (performance.now() < until) {
-      let text: string | null;
-      try {
-        text = await kv.get(keyOf(server.name));
-      } catch (error) {
-        log.warn({ error }, 'whether another server has this name cannot be asked now');
-        return;
-      }
-      const other = text === null ? null : this.#read(text);
-      if (other === null) return;
-      if (other.host === own.host && other.port === own.port) return;
-      first ??= text;
-      if (first === text) log.debug({ other: other.instance }, 'waiting for the lease of a server of this name to end');
-      await wait(Math.min(200, config.beatMs));
-    }
-    const other = this.#read((await kv.get(keyOf(server.name))) ?? '');
-    if (other === null) return;
-    throw new GantryError(
-      'CLUSTER_REFUSED',
-      `Another server of this cluster is named '${server.name}', at ${other.host}:${other.port}`,
-      { hint: 'Give this one another "name" in its config (GANTRY_NAME), or end the other.' },
-    );
+  /** Who is up to date counts as long as its lease. */
+  async #lookAhead(): Promise<void> {
+    const current = (await this.members()).filter((one) => one.state === 'ready' && one.staleSince === null);
+    const revision = Math.max(0, ...current.map((one) => one.revision));
+    this.#ahead = { revision, until: performance.now() + this.#parts.config.leaseMs };
   }
 
-  #about(state: Member['state']): Member {
+  #about(state: Announced['state']): Announced {
     const { server, config, describe } = this.#parts;
     const { refused, ...rest } = describe();
+    const isModule = ({ kind }: { readonly kind: string }) => kind === 'module';
+    const modulesFirst = [...refused.filter(isModule), ...refused.filter((one) => !isModule(one))];
     return {
       name: server.name,
       instance: this.instance,
-      ...this.#address(),
+      machine: this.#machine,
+      ...this.#place(),
       version: server.version,
       state,
       startedAt: server.startedAt.toISOString(),
       supervised: config.supervised,
       ...rest,
-      refused: refused.slice(0, REFUSED),
+      refused: modulesFirst
+        .slice(0, REFUSED)
+        .map((one) => ({ ...one, problem: one.problem.slice(0, PROBLEM_CHARACTERS) })),
+      refusedMore: Math.max(0, refused.length - REFUSED),
     };
   }
 
-  /** Of several addresses the first; one that listens everywhere is reached by the machine's own. */
-  #address(): Pick<Member, 'host' | 'port' | 'tls'> {
-    const { config, urls } = this.#parts;
-    const url = new URL(urls()[0] ?? 'http://127.0.0.1:0');
-    const tls = url.protocol === 'https:';
-    if (config.address !== undefined) {
-      const at = config.address.lastIndexOf(':');
-      return { host: config.address.slice(0, at), port: Number(config.address.slice(at + 1)), tls };
-    }
-    const listens = url.hostname.replace(/^\[|\]$/g, '');
-    const host = listens === '0.0.0.0' || listens === '::' ? machineAddress() : listens;
-    return { host, port: Number(url.port || (tls ? 443 : 80)), tls };
+  #place(): Place {
+    return placeOf(this.#parts.urls(), this.#parts.config.address);
   }
 
-  #sign(text: string): string {
-    return `${this.#mac(text)} ${text}`;
-  }
-  #mac(text: string): string {
-    return createHmac('sha256', this.#parts.config.token.reveal()).update(text).digest('hex');
-  }
-  #open(signed: string): unknown {
-    const at = signed.indexOf(' ');
-    const [mac, text] = [Buffer.from(signed.slice(0, Math.max(0, at))), signed.slice(at + 1)];
-    const own = Buffer.from(this.#mac(text));
-    if (mac.length !== own.length || !timingSafeEqual(mac, own)) return null;
-    try {
-      return JSON.parse(text);
-    } catch {
-      return null;
-    }
-  }
-  #read(signed: string): Member | null {
-    return this.#open(signed) as Member | null;
-  }
-
-  #stranger(name: string): void {
+  #stranger(entry: string): void {
+    const name = nameIn(entry);
     if (this.#strangers.has(name)) return;
     this.#strangers.add(name);
     this.#parts.log.warn(
@@ -287,19 +339,7 @@ export class Membership implements Cluster {
   }
 
   /** Of those that died, the index still tells. */
-  async #forget(names: readonly string[]): Promise<void> {
-    for (const name of names) if (name !== this.#parts.server.name) await this.#parts.kv.hashRemove(INDEX, name);
+  async #forget(entries: readonly string[]): Promise<void> {
+    for (const entry of entries) if (entry !== this.#own) await this.#parts.kv.hashRemove(this.#said.index, entry);
   }
-}
-
-function keyOf(name: string): string {
-  return `member:${name}`;
-}
-function commandOf(name: string): string {
-  return `command:${name}`;
-}
-
-function machineAddress(): string {
-  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
 }

@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { createRequire, isBuiltin } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import vm from 'node:vm';
@@ -37,6 +38,8 @@ export interface Compiled {
   /** Where its lines come from. */
   readonly map: string;
   readonly problem: string | null;
+  /** No file of a folder: what it imports may come later. */
+  readonly alone?: true;
 }
 
 /** Compiles a text as if it were in that file, which there need not be. It can import packages, and no other file. */
@@ -49,7 +52,7 @@ export async function compileText(file: string, text: string): Promise<Compiled>
   try {
     const { outputFiles } = await build({ ...OPTIONS, ...contents });
     const [map = '', code = ''] = (outputFiles as OutputFile[]).map(({ text: out }) => out);
-    return { file, code, map, problem: null };
+    return { file, code, map, problem: null, alone: true };
   } catch (thrown) {
     return { file, code: null, map: '', problem: explained(thrown) };
   }
@@ -64,11 +67,15 @@ function alone({ path: specifier, kind }: OnResolveArgs): OnResolveResult {
 }
 
 /** Runs a compiled file and gives what it exports. Throws what it throws. */
-export function evaluate({ file, code, map, problem }: Compiled): { readonly default?: unknown } {
+export function evaluate({ file, code, map, problem, alone: isAlone }: Compiled): { readonly default?: unknown } {
   if (code === null) throw new Error(problem ?? 'not compiled');
   keepSourceMap(file, map, OUT);
   const native = createRequire(file);
-  const require = (specifier: string): unknown => (specifier === 'gantry/api' ? api : native(specifier));
+  const require = (specifier: string): unknown => {
+    if (specifier === 'gantry/api') return api;
+    if (isAlone === true) refuseMissing(native, specifier);
+    return native(specifier);
+  };
   const module = { exports: {} as { default?: unknown } };
   const run = vm.compileFunction(code, ['exports', 'require', 'module', '__filename', '__dirname', '__url'], {
     filename: file,
@@ -76,6 +83,15 @@ export function evaluate({ file, code, map, problem }: Compiled): { readonly def
   });
   run.call(undefined, module.exports, require, module, file, path.dirname(file), pathToFileURL(file).href);
   return module.exports;
+}
+
+/** Node 20 remembers for good that a package was not there: so it is not asked for one before it is. */
+function refuseMissing(native: NodeJS.Require, specifier: string): void {
+  const [name] = /^(?:@[^/]+\/)?[^/#.][^/]*/.exec(specifier) ?? [];
+  if (name === undefined || name === 'gantry' || isBuiltin(specifier)) return;
+  const folders = native.resolve.paths(specifier) ?? [];
+  if (folders.some((folder) => existsSync(path.join(folder, name)))) return;
+  throw new Error(`Cannot find the package '${name}'; looked for in ${folders[0]} and above`);
 }
 
 /** Compiles and runs one file. */

@@ -23,6 +23,8 @@ export interface ReconcilerParts extends LiveParts {
 }
 
 const PAGE = 500;
+/** After so many polls, what may lack a package that has been installed since is tried again. */
+const RETRY_POLLS = 15;
 
 /**
  * Makes this server run with what the records say. The change log is the truth: it is followed from the revision that was
@@ -43,6 +45,7 @@ export class Reconciler {
   #timer: NodeJS.Timeout | null = null;
   #running: Promise<void> | null = null;
   #again = false;
+  #polls = 0;
   /** What the run that is under way will find at least. */
   #sought = 0;
   #stopped = false;
@@ -102,7 +105,7 @@ export class Reconciler {
     const { bus, pollMs } = this.#parts;
     if (this.#stopped) return;
     this.#unsubscribe = bus?.subscribe(({ revision }) => void this.#follow(revision)) ?? (() => {});
-    this.#timer = setInterval(() => void this.#follow(), pollMs);
+    this.#timer = setInterval(() => this.#poll(), pollMs);
     this.#timer.unref();
   }
 
@@ -163,6 +166,11 @@ export class Reconciler {
     };
   }
 
+  #poll(): void {
+    this.#polls++;
+    void this.#follow();
+  }
+
   /** One run at a time; who knows of a later revision than the run that is under way gets another one after it. */
   #follow(revision = 0): Promise<void> {
     if (this.#stopped || (revision > 0 && this.#runsWith(revision))) return Promise.resolve();
@@ -176,6 +184,10 @@ export class Reconciler {
       do {
         this.#again = false;
         await this.#catchUp();
+        if (this.#polls >= RETRY_POLLS) {
+          this.#polls = 0;
+          await this.#live.retry('module');
+        }
       } while (this.#again && !this.#stopped && this.#problem === null);
     };
     this.#running = run().finally(() => {

@@ -49,6 +49,7 @@ export class Services implements Invoker {
   retire(name: string): void {
     const slot = this.get(name);
     Object.assign(slot, vacant(name));
+    this.#parts.hooks.serviceRetired.call(name);
   }
 
   /** The slot of a name, vacant where nothing is deployed yet. */

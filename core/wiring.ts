@@ -78,6 +78,7 @@ export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Give
     get state() {
       return state();
     },
+    behind: () => channels.behind(),
     get unfit() {
       if (state() !== 'ready') return `is ${state()}`;
       return membership?.isBehind === true ? 'cannot get changes that other servers run with' : null;

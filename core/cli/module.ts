@@ -16,6 +16,7 @@ interface Deployed {
   readonly live: boolean;
   readonly problem?: string;
   readonly late: readonly { readonly name: string; readonly problem?: string }[];
+  readonly unasked?: string;
 }
 interface Version {
   readonly version: number;
@@ -23,6 +24,10 @@ interface Version {
   readonly changedBy: string;
   readonly bytes: number;
   readonly services: readonly string[];
+}
+interface Status {
+  readonly modules: readonly Module[];
+  readonly unasked?: string;
 }
 interface Module {
   readonly name: string;
@@ -95,9 +100,9 @@ export const moduleVerbs: readonly Verb[] = [
     words: '[NAME]',
     async run({ client, screen, words: [name] }) {
       const input = name === undefined ? {} : { name };
-      const answer = await client.call<{ modules: readonly Module[] }>('module.status', input, { reads: true });
+      const answer = await client.call<Status>('module.status', input, { reads: true });
       const failing = answer.value.modules.flatMap(({ name: own, servers }) =>
-        servers.filter(({ state }) => state !== 'live').map((one) => ({ ...one, module: own })),
+        servers.filter(({ state }) => state !== 'live' && state !== 'off').map((one) => ({ ...one, module: own })),
       );
       await screen.show(answer, ({ modules }) => {
         const rows = modules.length === 0 ? 'There is no module.\n' : table(MODULES, modules, screen.width);
@@ -107,13 +112,15 @@ export const moduleVerbs: readonly Verb[] = [
         );
         return `${rows}${why.join('')}`;
       });
-      return failing.length === 0 ? 0 : 1;
+      const { unasked } = answer.value;
+      if (unasked !== undefined) await screen.warn(`the other servers could not be asked: ${unasked}`);
+      return failing.length === 0 && unasked === undefined ? 0 : 1;
     },
   },
 ];
 
 async function deployed(screen: Screen, answer: Answer<Deployed>): Promise<number> {
-  const { live, late, problem } = answer.value;
+  const { live, late, problem, unasked } = answer.value;
   await screen.show(answer, ({ name, version, services, changed }) => {
     const done = changed ? 'is deployed' : 'was deployed already';
     return `The module '${name}' ${done} (version ${version}): ${services.join(', ') || 'no services'}.\n`;
@@ -121,5 +128,6 @@ async function deployed(screen: Screen, answer: Answer<Deployed>): Promise<numbe
   if (!live && problem !== undefined) await screen.warn(`it is not in effect on this server: ${problem}`);
   for (const one of late)
     await screen.warn(`it does not run on ${one.name} yet${one.problem === undefined ? '' : `: ${one.problem}`}`);
-  return live && late.length === 0 ? 0 : 1;
+  if (unasked !== undefined) await screen.warn(`whether the other servers run it is not known: ${unasked}`);
+  return live && late.length === 0 && unasked === undefined ? 0 : 1;
 }

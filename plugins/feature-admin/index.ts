@@ -39,6 +39,10 @@ export default definePlugin({
     {
       path: Type.String({ default: '/gantry/admin', pattern: '^/', description: 'Where the admin API is' }),
       transport: Type.String({ default: 'rest', description: 'What carries it' }),
+      onRecord: Type.Boolean({
+        default: true,
+        description: 'Whether this process puts itself on record as a server; an agent does not',
+      }),
       maxBodyBytes: Type.Integer({
         default: 67_108_864,
         minimum: 1,
@@ -59,21 +63,54 @@ export default definePlugin({
     refuseShort(id, config.adminPassword?.reveal() ?? '');
     let unusable: readonly Problem[] = [];
 
-    /** A service that is deployed anew may be for other people than before, or for none. */
+    /** Those whose address another one has: they get it when that one goes. */
+    const waiting = new Map<string, Service>();
+
     hooks.serviceDeployed.tap(id, (service) => {
+      try {
+        expose(service);
+      } finally {
+        admit(service.name);
+      }
+    });
+    hooks.serviceRetired.tap(id, (name) => {
+      waiting.delete(name);
+      withdraw(name);
+      admit();
+    });
+
+    /** A service that is deployed anew may be for other people than before, or for none. */
+    function expose(service: Service): void {
       const { name = '' } = service;
-      const own = channelName(name);
+      waiting.delete(name);
       try {
         const exposure = exposureOf(service);
-        if (exposure !== null) channels.rebind(channel(name, exposure, config));
-        else if (channels.has(own)) channels.unbind(own);
+        if (exposure === null) withdraw(name);
+        else channels.rebind(channel(name, exposure, config));
       } catch (thrown) {
-        if (channels.has(own)) channels.unbind(own);
-        const ofConfig = toGantryError(thrown).problems?.filter((one) => OF_CONFIG.test(one.path)) ?? [];
+        withdraw(name);
+        const error = toGantryError(thrown);
+        if (error.code === 'CHANNEL_DUPLICATE') waiting.set(name, service);
+        const ofConfig = error.problems?.filter((one) => OF_CONFIG.test(one.path)) ?? [];
         if (ofConfig.length === 0) throw thrown;
         unusable = ofConfig;
       }
-    });
+    }
+    function withdraw(name: string): void {
+      const own = channelName(name);
+      if (channels.has(own)) channels.unbind(own);
+    }
+    /** Who waits for an address may have it by now. */
+    function admit(except?: string): void {
+      for (const [name, service] of [...waiting]) {
+        if (name === except) continue;
+        try {
+          expose(service);
+        } catch (error) {
+          log.debug({ service: name, error }, 'the address of a service is still taken');
+        }
+      }
+    }
 
     const stopping = new AbortController();
     hooks.ready.tapPromise(id, async () => {
@@ -89,7 +126,7 @@ export default definePlugin({
 
     async function introduce(): Promise<void> {
       await firstAdministrator();
-      await announce();
+      if (config.onRecord) await announce();
     }
 
     async function introduceLater(): Promise<void> {

@@ -45,7 +45,7 @@ export default definePlugin({
   api: 1,
   config: Config,
   needs: ['server'],
-  create({ config, log, load, server: { data } }) {
+  create({ config, log, load, server: info }) {
     const router = new Router();
     const proxies = new Proxies(config.trustedProxies);
     const middleware = new Middleware(log, () => draining);
@@ -55,9 +55,16 @@ export default definePlugin({
 
     /** Hot. */
     function serve(req: IncomingMessage, res: ServerResponse): void {
+      const behind = info.behind();
+      if (behind === null) route(req, res);
+      else void behind.then(() => route(req, res));
+    }
+
+    /** Hot. */
+    function route(req: IncomingMessage, res: ServerResponse): void {
       const path = pathOf(req.url ?? '/');
       const method = req.method ?? 'GET';
-      let route: HttpRoute | undefined;
+      let found: HttpRoute | undefined;
       let params: Readonly<Record<string, string>> = {};
       let refused: HttpReply | null = null;
       try {
@@ -65,20 +72,20 @@ export default definePlugin({
         if (match === null) refused = notFound(req);
         else {
           const { routes } = match.place;
-          route = routes.get(method) ?? (method === 'HEAD' ? routes.get('GET') : undefined);
+          found = routes.get(method) ?? (method === 'HEAD' ? routes.get('GET') : undefined);
           params = match.params;
-          if (route === undefined) refused = otherMethod(req, method, routes);
+          if (found === undefined) refused = otherMethod(req, method, routes);
         }
       } catch (thrown) {
         refused = problem(toGantryError(thrown), cidOf(req));
       }
-      const koa = middleware.for(path, route?.owner ?? null);
+      const koa = middleware.for(path, found?.owner ?? null);
       if (koa !== null) {
         const given = refused;
-        koa(req, res, async (seen) => final(given ?? (await (route as HttpRoute).handle(seen, params))));
+        koa(req, res, async (seen) => final(given ?? (await (found as HttpRoute).handle(seen, params))));
       } else if (refused !== null) send(req, res, refused);
       else {
-        (route as HttpRoute).handle(req, params).then(
+        (found as HttpRoute).handle(req, params).then(
           (reply) => send(req, res, reply),
           (error: unknown) => fail(req, res, error),
         );
@@ -133,7 +140,7 @@ export default definePlugin({
       connectionsCheckingInterval: Math.min(1000, Math.floor(config.headersTimeoutMs / 2)),
       noDelay: true,
     };
-    const tls = config.tls === undefined ? null : new Tls(config.tls, data, options, log);
+    const tls = config.tls === undefined ? null : new Tls(config.tls, info.data, options, log);
     const server: Server = tls?.server ?? createServer(options);
     /** Emitted when a connection is ready for HTTP. */
     const connected = tls === null ? 'connection' : 'secureConnection';

@@ -1,8 +1,21 @@
 /** Modules: services that every server runs, put there while it runs. Whoever may do that has all that a server may do. */
-import { type Change, type Cluster, defineService, GantryError, type Records, Type } from 'gantry/api';
+import {
+  type Change,
+  type Cluster,
+  defineService,
+  GantryError,
+  type Member,
+  type Records,
+  type Static,
+  Type,
+  toGantryError,
+} from 'gantry/api';
 import { author, below, Name, using } from './_kind.ts';
 
 const Language = Type.Union([Type.Literal('typescript'), Type.Literal('javascript')]);
+const Unasked = Type.Optional(
+  Type.String({ description: 'Why the other servers could not be asked; left out if they were' }),
+);
 const Deployed = Type.Object({
   name: Type.String(),
   version: Type.Integer({ description: 'Counts up with each change' }),
@@ -15,9 +28,10 @@ const Deployed = Type.Object({
   late: Type.Array(
     Type.Object({ name: Type.String(), revision: Type.Integer(), problem: Type.Optional(Type.String()) }),
     {
-      description: 'Servers that do not run it yet, or refused it',
+      description: 'Servers that do not run it yet, refused it, or do not tell',
     },
   ),
+  unasked: Unasked,
 });
 
 /** How long others are waited for. */
@@ -94,7 +108,8 @@ const history = defineService({
 
 const rollback = defineService({
   name: 'gantry.module.rollback',
-  description: 'Deploys an earlier version of a module again; it becomes the newest one',
+  description:
+    'Deploys an earlier version of a module again, also of one that is not active; it becomes the newest one',
   attributes: { admin: { role: 'administrator' } },
   input: Type.Object({ name: Name, version: Type.Integer({ minimum: 1, description: 'Of gantry.module.history' }) }),
   output: Deployed,
@@ -102,17 +117,25 @@ const rollback = defineService({
     return async ({ name, version }, call) => {
       const kept = using(records);
       const wanted = await versionOf(kept, name, version);
-      const { name: _name, services: _services, ...own } = wanted;
+      const { name: _name, services: _services, ...rest } = wanted;
+      const own = { ...rest, active: true };
       const known = await find(kept, name);
       if (known === null) {
         return told(kept, cluster, await kept.create('module', { name, ...own }, author(call)));
       }
       if (isSame(known.definition, own)) return unchanged(kept, cluster, known);
-      const changes = { allowTypeErrors: null, active: true, ...own };
+      const changes = { allowTypeErrors: null, ...own };
       return told(kept, cluster, await kept.update('module', name, known.version, changes, author(call)));
     };
   },
 });
+
+const STATES =
+  'late: it runs without the last change. off: the module is not active. unknown: it refused more than it tells';
+const State = Type.Union(
+  [Type.Literal('live'), Type.Literal('late'), Type.Literal('refused'), Type.Literal('off'), Type.Literal('unknown')],
+  { description: STATES },
+);
 
 const status = defineService({
   name: 'gantry.module.status',
@@ -129,33 +152,28 @@ const status = defineService({
         servers: Type.Array(
           Type.Object({
             name: Type.String(),
-            state: Type.Union([Type.Literal('live'), Type.Literal('late'), Type.Literal('refused')]),
+            state: State,
             problem: Type.Optional(Type.String()),
           }),
         ),
       }),
     ),
+    unasked: Unasked,
   }),
   create: ({ records, cluster, server }) => {
     return async ({ name }) => {
       const kept = using(records);
       const names = name === undefined ? await namesOf(kept) : [name];
-      const others = await membersOf(cluster, kept, server.name);
+      const { all, ...rest } = await standings(cluster, kept, server.name);
       const modules = await Promise.all(
         names.map(async (one) => {
           const { definition, version, revision } = await get(kept, one);
-          const state = (of: (typeof others)[number]) => {
-            const problem = of.refused.find(({ kind, name: refused }) => kind === 'module' && refused === one)?.problem;
-            if (of.revision < revision) return { name: of.name, state: 'late' as const };
-            return problem === undefined
-              ? { name: of.name, state: 'live' as const }
-              : { name: of.name, state: 'refused' as const, problem };
-          };
           const active = definition['active'] !== false;
-          return { name: one, version, services: servicesOf(definition), active, servers: others.map(state) };
+          const servers = all.map((of) => ({ name: of.name, ...standingOf(of, one, revision, active) }));
+          return { name: one, version, services: servicesOf(definition), active, servers };
         }),
       );
-      return { modules };
+      return { modules, ...rest };
     };
   },
 });
@@ -236,46 +254,78 @@ interface Done {
 }
 
 /** What came of it, here and on the others. */
-async function told(records: Records, cluster: Cluster | null, saved: Done, changed = true) {
-  const { name, version, revision, live, problem } = saved;
-  const services = servicesOf(records.find('module', name)?.definition ?? (await get(records, name)).definition);
-  const elsewhere = await spread(cluster, name, revision);
-  const own = { name, version, revision, changed, services, live, ...elsewhere };
-  return problem === undefined ? own : { ...own, problem };
+async function told(records: Records, cluster: Cluster | null, saved: Done) {
+  const elsewhere = await spread(cluster, saved.name, saved.revision);
+  return { ...saved, changed: true, services: await holds(records, saved.name), ...elsewhere };
 }
 
+/** Nothing was changed; whether this server runs it is another question, asked once the others had their time. */
 async function unchanged(records: Records, cluster: Cluster | null, { version, revision, definition }: Kept) {
   const name = String(definition['name']);
-  const problem = records.status().refused.find((one) => one.kind === 'module' && one.name === name)?.problem;
-  const saved = { name, version, revision, live: problem === undefined };
-  return told(records, cluster, problem === undefined ? saved : { ...saved, problem }, false);
+  const elsewhere = await spread(cluster, name, revision);
+  const { revision: reached, source, refused } = records.status();
+  const isReached = source === 'database' && reached >= revision;
+  const problem = isReached ? problemOf(refused, name) : 'this server has not taken it over yet; it goes on trying';
+  const own = { name, version, revision, live: problem === undefined, ...(problem === undefined ? {} : { problem }) };
+  return { ...own, changed: false, services: servicesOf(definition), ...elsewhere };
+}
+
+async function holds(records: Records, name: string): Promise<string[]> {
+  return servicesOf(records.find('module', name)?.definition ?? (await get(records, name)).definition);
 }
 
 /** Who runs it by now, and who does not. */
 async function spread(cluster: Cluster | null, name: string, revision: number) {
   if (cluster === null) return { reached: [], late: [] };
   try {
-    const { reached, late } = await cluster.reached(revision, REACH_MS);
-    const refused = (await cluster.members()).flatMap((member) => {
-      const problem = member.refused.find((one) => one.kind === 'module' && one.name === name)?.problem;
-      return problem === undefined ? [] : [{ name: member.name, revision: member.revision, problem }];
-    });
+    await cluster.reached(revision, REACH_MS);
+    const all = (await cluster.members()).map((one) => ({ one, ...standingOf(one, name, revision, true) }));
     return {
-      reached: reached.filter((one) => !refused.some((other) => other.name === one)),
-      late: [...late.map((one) => ({ ...one })), ...refused],
+      reached: all.filter(({ state }) => state === 'live').map(({ one }) => one.name),
+      late: all
+        .filter(({ state }) => state !== 'live')
+        .map(({ one, problem }) => {
+          return { name: one.name, revision: one.revision, ...(problem === undefined ? {} : { problem }) };
+        }),
     };
-  } catch {
-    // Who else runs it is not known now; the change itself is made.
-    return { reached: [], late: [] };
+  } catch (thrown) {
+    // The change itself is made.
+    return { reached: [], late: [], unasked: toGantryError(thrown).message };
   }
 }
 
-/** The servers as they say themselves; this one alone where there are no others, or they cannot be asked. */
-async function membersOf(cluster: Cluster | null, records: Records, name: string) {
+type Standing = Pick<Member, 'name' | 'revision' | 'refused' | 'refusedMore'>;
+
+/** What a server says of itself comes to this. */
+function standingOf(of: Standing, name: string, revision: number, active: boolean): Stand {
+  if (of.revision < revision) return { state: 'late' };
+  const problem = problemOf(of.refused, name);
+  if (problem !== undefined) return { state: 'refused', problem };
+  if (!active) return { state: 'off' };
+  if (of.refusedMore === 0) return { state: 'live' };
+  return { state: 'unknown', problem: `it refused ${of.refusedMore} records more than it names, maybe this one` };
+}
+interface Stand {
+  readonly state: Static<typeof State>;
+  readonly problem?: string;
+}
+
+function problemOf(refused: Standing['refused'], name: string): string | undefined {
+  return refused.find((one) => one.kind === 'module' && one.name === name)?.problem;
+}
+
+/** The servers as they say themselves, by name. A process that is given no calls, as an agent, is none of them. */
+async function standings(cluster: Cluster | null, records: Records, name: string) {
   const { revision, refused } = records.status();
-  const own = { name, revision, refused };
-  const all = (await cluster?.members()) ?? [];
-  return all.length === 0 ? [own] : all.map((one) => (one.name === name ? own : one));
+  const isServer = cluster === null || cluster.self !== null;
+  const own: readonly Standing[] = isServer ? [{ name, revision, refused, refusedMore: 0 }] : [];
+  if (cluster === null) return { all: own };
+  try {
+    const others = (await cluster.members()).filter((one) => !isServer || one.name !== name);
+    return { all: [...others, ...own].sort((one, other) => (one.name < other.name ? -1 : 1)) };
+  } catch (thrown) {
+    return { all: own, unasked: toGantryError(thrown).message };
+  }
 }
 
 export default [upload, history, rollback, status];

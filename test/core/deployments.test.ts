@@ -1,10 +1,24 @@
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { expect } from 'chai';
 import { defineService, type GantryError, type Problem, Type } from '../../core/api.ts';
 import { moduleOf } from '../fixtures/module.ts';
 import { BY, type OperatedOptions, operated } from '../fixtures/operated.ts';
 
 type Server = Awaited<ReturnType<typeof operated>>;
+
+/** The source of a module whose services answer with their names. */
+const list = (...names: string[]) => `import { defineService, Type } from 'gantry/api';
+  const one = (name: string) => defineService({ name, input: Type.Any(), output: Type.Any(), create: () => () => name });
+  export default [${names.map((name) => `one('${name}')`).join()}];`;
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const late = performance.now() + 10_000;
+  while (!holds()) {
+    if (performance.now() > late) throw new Error(`never: ${what}`);
+    await new Promise((go) => setTimeout(go, 10));
+  }
+}
 
 describe('modules', function () {
   this.timeout(20_000);
@@ -68,9 +82,6 @@ describe('modules', function () {
 
   it('may hold several services, and lose one of them', async () => {
     const server = await start();
-    const list = (...names: string[]) => `import { defineService, Type } from 'gantry/api';
-      const one = (name: string) => defineService({ name, input: Type.Any(), output: Type.Any(), create: () => () => name });
-      export default [${names.map((name) => `one('${name}')`).join()}];`;
     await deploy(server, 'shop', list('shop.a', 'shop.b'));
     for (const name of ['a', 'b']) await server.records.create('channel', channel(name, `shop.${name}`), BY);
     expect([await server.send('a'), await server.send('b')]).to.deep.equal(['shop.a', 'shop.b']);
@@ -113,6 +124,10 @@ describe('modules', function () {
           'selfTest: async (run) => { throw new Error(`got ${await run(1)}`); },\n  create:',
         ),
         /self-test of 'shop.price' failed: got shop\.price/,
+      ],
+      'a role of the admin API that there is not': [
+        moduleOf('shop.price').replace('create:', "attributes: { admin: { role: 'owner' } },\n  create:"),
+        /'shop\.price' has no valid attributes\.admin\.role/,
       ],
       'a service of the server itself': [moduleOf('gantry.ping'), /'gantry.ping' belongs to the server itself/],
     };
@@ -164,13 +179,45 @@ describe('modules', function () {
     const source = "import x from 'only-elsewhere'; export default x;";
     const body = { language: 'typescript', source, services: ['shop.price'] };
     await odb.write([{ action: 'update', kind: 'module', name: 'shop', version: 1, body }], BY);
-    const late = performance.now() + 10_000;
-    while (one.records.status().refused.length === 0 && performance.now() < late)
-      await new Promise((go) => setTimeout(go, 20));
+    await until('it is refused', () => one.records.status().refused.length > 0);
     expect(one.records.status().refused).to.have.lengthOf(1);
     expect(one.records.status().refused[0]).to.include({ kind: 'module', name: 'shop' });
     expect(one.records.status().refused[0]?.problem).to.include('only-elsewhere');
     expect(await one.send('price')).to.equal(1);
+  });
+
+  it('that lacked a package are deployed once it is there, and told of once', async () => {
+    const first = await start();
+    const folder = (home: string) => path.join(first.data, home, 'node_modules');
+    const install = (home: string) => {
+      mkdirSync(path.join(folder(home), 'late-package/lib'), { recursive: true });
+      writeFileSync(path.join(folder(home), 'late-package/lib/own.js'), 'exports.says = 7;');
+      // Node 20 would not see it, had it looked for it before.
+      writeFileSync(path.join(folder(home), 'late-package/package.json'), '{ "exports": "./lib/own.js" }');
+    };
+    install('has');
+    mkdirSync(folder('lacks'), { recursive: true });
+    const dialect = ['dialect.sqlite', { file: path.join(first.data, 'gantry.sqlite') }] as const;
+    const has = await start({ name: 'has', dir: path.join(first.data, 'has'), dialect });
+    const tries = globalThis as { triesOfTest?: number };
+    tries.triesOfTest = 0;
+    const body = moduleOf('shop.price', 1).replace('(1)', '(says)');
+    const source = `globalThis.triesOfTest++;\nconst { says } = require('late-package');\n${body}`;
+    await deploy(has, 'shop', source, { language: 'javascript' });
+    await has.records.create('channel', channel('price', 'shop.price'), BY);
+    const lacks = await start({ name: 'lacks', dir: path.join(first.data, 'lacks'), dialect, pollMs: 10 });
+    const refused = () => lacks.records.status().refused.map(({ name }) => name);
+    const lines = () => lacks.lines.filter(({ msg }) => String(msg).includes('could not be put into effect')).length;
+    expect(refused()).to.deep.equal(['shop']);
+    await until('it is tried some times', () => {
+      expect(refused()).to.deep.equal(['shop']);
+      return (tries.triesOfTest ?? 0) >= 5;
+    });
+    expect([await lacks.send('price'), lines()]).to.deep.equal(['SERVICE_NOT_DEPLOYED', 1]);
+    install('lacks');
+    await until('it is deployed', () => refused().length === 0);
+    expect([await has.send('price'), await lacks.send('price'), lines()]).to.deep.equal([7, 7, 1]);
+    delete tries.triesOfTest;
   });
 
   it('cost no memory that stays over hundreds of versions', async function () {
@@ -201,6 +248,107 @@ describe('modules', function () {
     const after = await rounds(250);
     // 10 kB each, were they kept, and their compiled code: what Node 24 keeps of a script is about 16 kB.
     expect(after - before).to.be.lessThan(250 * 24_000);
+    for (let i = 0; i < 250; i++) {
+      const source = moduleOf('shop.other', `${i} ${'x'.repeat(100_000)}`);
+      await deployments.prepare({ name: `checked${i}`, language: 'javascript', source });
+    }
+    // Checked, and never deployed, e.g. since another server was quicker.
+    expect((await rounds(1)) - after).to.be.lessThan(250 * 24_000);
+  });
+});
+
+describe('modules, on a server that takes several changes at once', function () {
+  this.timeout(20_000);
+  const servers: Server[] = [];
+  let first: Server;
+  let second: Server;
+
+  /** Two servers on one file; the second looks for changes only when it makes one. */
+  beforeEach(async () => {
+    first = await operated();
+    servers.push(first);
+    await first.kernel.start();
+    const file = path.join(first.data, 'gantry.sqlite');
+    second = await operated({ name: 'late', pollMs: 600_000, dialect: ['dialect.sqlite', { file }] });
+    servers.push(second);
+    await second.kernel.start();
+  });
+  afterEach(async () => {
+    for (const { kernel, data } of servers.splice(0).reverse()) {
+      await kernel.stop();
+      rmSync(data, { recursive: true, force: true });
+    }
+  });
+  const put = (name: string, source: string) =>
+    first.records.create('module', { name, source, language: 'typescript' }, BY);
+  const change = (name: string, version: number, ...services: string[]) =>
+    first.records.update('module', name, version, { source: list(...services) }, BY);
+  const topic = (name: string, service: string) =>
+    first.records.create('channel', { name, transport: 'topics', address: { topic: name }, service }, BY);
+  let looks = 0;
+  /** The second takes over all that there is, and the first what that made. */
+  const catchUp = async () => {
+    const saved = await second.records.create('setting', { name: `look${++looks}`, value: 1 }, BY);
+    for (const { records } of [first, second]) await until('both', () => records.status().revision >= saved.revision);
+    expect(second.records.status().refused).to.deep.equal([]);
+  };
+  const answers = async (...topics: string[]) => {
+    const all = await Promise.all(topics.map(async (one) => [await first.send(one), await second.send(one)]));
+    for (const [one, other] of all) expect(other).to.deep.equal(one);
+    return all.map(([one]) => one);
+  };
+
+  it('move from one module to the other, whatever their names are', async () => {
+    await put('a', list('shop.c'));
+    await put('z', list('shop.a', 'shop.b'));
+    for (const name of ['a', 'b', 'c']) await topic(name, `shop.${name}`);
+    await catchUp();
+    // z gives shop.b away, and the module a, which comes before it, takes it: valid one after the other.
+    await change('z', 1, 'shop.a');
+    expect((await change('a', 1, 'shop.b', 'shop.c')).live).to.equal(true);
+    await catchUp();
+    expect(await answers('a', 'b', 'c')).to.deep.equal(['shop.a', 'shop.b', 'shop.c']);
+    // What z does from now on is nothing to shop.b.
+    await change('z', 2, 'shop.d');
+    await catchUp();
+    expect(await answers('a', 'b', 'c')).to.deep.equal(['SERVICE_NOT_DEPLOYED', 'shop.b', 'shop.c']);
+    await first.records.remove('module', 'z', undefined, BY);
+    await catchUp();
+    expect(await answers('b', 'c')).to.deep.equal(['shop.b', 'shop.c']);
+    await first.records.remove('module', 'a', undefined, BY);
+    await catchUp();
+    expect(await answers('b', 'c')).to.deep.equal(['SERVICE_NOT_DEPLOYED', 'SERVICE_NOT_DEPLOYED']);
+  });
+
+  it('change places', async () => {
+    await put('one', list('shop.a'));
+    await put('two', list('shop.b'));
+    for (const name of ['a', 'b']) await topic(name, `shop.${name}`);
+    await catchUp();
+    await change('one', 1, 'shop.x');
+    await change('two', 1, 'shop.a');
+    await change('one', 2, 'shop.b');
+    await catchUp();
+    expect(await answers('a', 'b')).to.deep.equal(['shop.a', 'shop.b']);
+    await first.records.remove('module', 'one', undefined, BY);
+    await catchUp();
+    expect(await answers('a', 'b')).to.deep.equal(['shop.a', 'SERVICE_NOT_DEPLOYED']);
+  });
+
+  it('take over the services of one that was removed, and what a file had comes back in the end', async () => {
+    await topic('echo', 'echo');
+    await catchUp();
+    const [before] = await answers('echo');
+    await put('old', moduleOf('echo', 1));
+    await catchUp();
+    expect(await answers('echo')).to.deep.equal([1]);
+    await first.records.remove('module', 'old', undefined, BY);
+    expect((await put('new', moduleOf('echo', 2))).live).to.equal(true);
+    await catchUp();
+    expect(await answers('echo')).to.deep.equal([2]);
+    await first.records.remove('module', 'new', undefined, BY);
+    await catchUp();
+    expect(await answers('echo')).to.deep.equal([before]);
   });
 });
 

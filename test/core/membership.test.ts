@@ -1,9 +1,12 @@
 import { rmSync } from 'node:fs';
 import { expect } from 'chai';
+import { Announcements } from '../../core/announcements.ts';
 import { Secret } from '../../core/api.ts';
 import type { ClusterConfig } from '../../core/cluster.ts';
 import { type OperatedOptions, operated } from '../fixtures/operated.ts';
 import { sharedKv } from '../fixtures/shared-kv.ts';
+
+const TOKEN = 'the token of the cluster';
 
 type Server = Awaited<ReturnType<typeof operated>>;
 
@@ -13,7 +16,7 @@ describe('membership', function () {
   let servers: Server[] = [];
 
   const cluster = (more: object = {}): ClusterConfig => ({
-    token: new Secret('the token of the cluster'),
+    token: new Secret(TOKEN),
     announce: true,
     beatMs: 100,
     leaseMs: 600,
@@ -37,6 +40,8 @@ describe('membership', function () {
     await server.kernel.start();
     return server;
   }
+  const said = new Announcements(new Secret(TOKEN));
+  const keyOf = (name: string) => said.keyOf(said.entryOf(name));
   const members = ({ kernel }: Server) => kernel.cradle.cluster.members();
   const names = async (server: Server) => (await members(server)).map(({ name }) => name);
   async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
@@ -87,13 +92,13 @@ describe('membership', function () {
     // As a process that was killed: it says nothing more.
     const { kernel } = three as unknown as { kernel: { cradle: { cluster: unknown } } };
     const membership = kernel.cradle.cluster as { stop(): Promise<void> };
-    const kept = await store.kv.get('member:three');
+    const kept = await store.kv.get(keyOf('three'));
     await membership.stop();
-    await store.kv.hashSet('members', { three: 'x' });
-    await store.kv.set('member:three', kept ?? '', { ttlMs: 400 });
+    await store.kv.hashSet(said.index, { [said.entryOf('three')]: 'x' });
+    await store.kv.set(keyOf('three'), kept ?? '', { ttlMs: 400 });
     expect(await names(one)).to.deep.equal(['one', 'three']);
     await until('it is forgotten', async () => (await names(one)).length === 1);
-    expect(Object.keys(await store.kv.hashAll('members'))).to.deep.equal(['one']);
+    expect(Object.keys(await store.kv.hashAll(said.index))).to.deep.equal([said.entryOf('one')]);
   });
 
   it('serves on for a while when it leaves, and says that it does', async () => {
@@ -124,8 +129,8 @@ describe('membership', function () {
 
   it('is not for who announces itself under the name of another', async () => {
     const [one, two] = [await start('one'), await start('two')];
-    await store.kv.hashSet('members', { three: 'x' });
-    await store.kv.set('member:three', (await store.kv.get('member:two')) ?? '');
+    await store.kv.hashSet(said.index, { [said.entryOf('three')]: 'x' });
+    await store.kv.set(keyOf('three'), (await store.kv.get(keyOf('two'))) ?? '');
     expect(await names(one)).to.deep.equal(['one', 'two']);
     void two;
   });
@@ -137,14 +142,14 @@ describe('membership', function () {
     expect(refused).to.include({ code: 'CLUSTER_REFUSED' });
     expect((refused as { message: string }).message).to.include("'one', at one:1");
     // The same address: it took the place of the one before.
-    const kept = (await store.kv.get('member:one')) ?? '';
+    const kept = (await store.kv.get(keyOf('one'))) ?? '';
     await first.kernel.stop();
-    await store.kv.set('member:one', kept, { ttlMs: 30_000 });
+    await store.kv.set(keyOf('one'), kept, { ttlMs: 30_000 });
     const again = await start('one');
     expect(again.kernel.state).to.equal('ready');
     // Another address: when the lease of the dead one is over.
     await again.kernel.stop();
-    await store.kv.set('member:one', kept, { ttlMs: 300 });
+    await store.kv.set(keyOf('one'), kept, { ttlMs: 300 });
     const moved = await start('one', { address: 'elsewhere:1' });
     expect(moved.kernel.cradle.cluster.self).to.include({ host: 'elsewhere' });
   });
@@ -163,7 +168,7 @@ describe('membership', function () {
 
   it('is known to a store that lost everything within a beat', async () => {
     const one = await start('one');
-    await store.kv.remove('members', 'member:one');
+    await store.kv.remove(said.index, keyOf('one'));
     await until('it is there', async () => (await names(one)).length === 1);
   });
 
@@ -206,7 +211,10 @@ describe('membership', function () {
       const onRestart = () => void ended++;
       const one = await start('one', { supervised: true }, { onRestart });
       const [member] = await members(one);
-      await store.kv.set('command:one', `${'0'.repeat(64)} ${JSON.stringify({ restart: member?.instance })}`);
+      await store.kv.set(
+        said.orderOf(said.entryOf('one')),
+        `${'0'.repeat(64)} ${JSON.stringify({ restart: member?.instance })}`,
+      );
       await new Promise((go) => setTimeout(go, 400));
       expect(ended).to.equal(0);
     });
@@ -234,16 +242,20 @@ describe('membership', function () {
 
   it('a server that cannot get the changes that others have is unfit for calls until it has them', async () => {
     const one = await start('one');
+    const two = await start('two', {}, { data: one.data });
     const { odb } = one.kernel.cradle as unknown as { odb: { revision(): Promise<number> } };
     const { revision } = odb;
     expect(one.kernel.cradle.server.unfit).to.equal(null);
     odb.revision = () => Promise.reject(new Error('cut off'));
     await until('it notices', () => one.records.status().staleSince !== null);
     expect(one.kernel.cradle.server.unfit, 'as long as nobody has more').to.equal(null);
-    await store.kv.set('revision', '99');
+    await two.records.create('setting', { name: 's', value: 1 }, { name: 'tester' });
     await until('it hears of it', () => one.kernel.cradle.server.unfit !== null);
     expect(one.kernel.cradle.server.unfit).to.include('changes that other servers run with');
     odb.revision = revision;
     await until('it has them', () => one.kernel.cradle.server.unfit === null);
+    expect(one.records.find('setting', 's')?.definition['value']).to.equal(1);
+    servers.splice(servers.indexOf(two), 1);
+    await two.kernel.stop();
   });
 });

@@ -350,6 +350,11 @@ describe('services/admin: openapi', () => {
       await call('gantry.statistics.compare', { from: startedAt, against: 'day' });
       await call('gantry.statistics.slowCalls', {});
       await call('gantry.statistics.csv', { per: 'hour' });
+      await call('gantry.module.upload', { file: 'up.ts', source: moduleOf('shop.up', 1) });
+      await call('gantry.module.upload', { file: 'up.ts', source: moduleOf('shop.up', 2) });
+      await call('gantry.module.history', { name: 'up' });
+      await call('gantry.module.rollback', { name: 'up', version: 1 });
+      await call('gantry.module.status', {});
       const { records } = await call('gantry.configuration.export', {});
       await call('gantry.configuration.apply', { records, dryRun: true });
       await call('gantry.configuration.reseal', {});
