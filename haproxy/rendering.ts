@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import path from 'node:path';
 import type { BalancerSettings, BalancerState, Problem } from 'gantry/api';
 import { addressOf, type Pool, poolServers, serverLine } from './pool.ts';
 import { fill } from './template.ts';
@@ -129,9 +130,17 @@ class Rendering {
       retries: this.#words.whole(retries, '/settings/retries'),
       algorithm: this.#words.plain(algorithm, ALGORITHM, '/settings/algorithm'),
       binds: this.#binds(),
+      itself: this.#itself(),
       cookie: this.#cookie(),
       stats: this.#stats(),
     };
+  }
+
+  /** Where HAProxy hands itself a request again: in no folder on Linux, where any user that it runs as may use it. */
+  #itself(): string {
+    const { socket } = this.#around;
+    if (process.platform !== 'linux') return `unix@${path.join(path.dirname(socket), 'itself.sock')}`;
+    return `abns@gantry-${createHash('sha256').update(socket).digest('hex').slice(0, 16)}`;
   }
 
   #control(): string[] {

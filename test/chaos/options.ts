@@ -1,0 +1,62 @@
+import { parseArgs } from 'node:util';
+import type { Terms } from './scenario.ts';
+
+export interface Options {
+  /** Which scenarios; empty: all. */
+  readonly names: readonly string[];
+  readonly terms: Terms;
+  /** Where to write everything that was found, as JSON. */
+  readonly json: string | null;
+  /** Where to leave a copy of the logs. */
+  readonly keep: string | null;
+}
+
+/** Throws an Error with the reason for arguments that it does not know. */
+export function readOptions(args: readonly string[], known: readonly string[]): Options {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      seconds: { type: 'string', default: '30' },
+      rate: { type: 'string', default: '500' },
+      changes: { type: 'string', default: '1000' },
+      deploys: { type: 'string', default: '100' },
+      json: { type: 'string' },
+      keep: { type: 'string' },
+    },
+  });
+  const unknown = positionals.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`There is no scenario '${unknown}'.\n\n${usage(known)}`);
+  const counts = { changes: natural(values.changes, 'changes'), deploys: natural(values.deploys, 'deploys') };
+  const terms = { kills: 5, turns: 3, awayMs: 20_000, rolls: 2, reloads: 10, ...counts };
+  return {
+    names: positionals.length === 0 ? known : positionals,
+    terms: { ...terms, perSecond: positive(values.rate, 'rate'), seconds: positive(values.seconds, 'seconds') },
+    json: values.json ?? null,
+    keep: values.keep ?? null,
+  };
+}
+
+export function usage(known: readonly string[]): string {
+  return `npm run chaos -- [${known.join('|')} ...] [options]
+
+Without a name all of them run, one after the other, on one installation.
+  --seconds N   load for at least so long in each (30)
+  --rate N      requests a second (500)
+  --changes N   of the scenario changes (1000)
+  --deploys N   of the same (100)
+  --json FILE   writes everything that was found, too
+  --keep DIR    leaves a copy of the logs there
+`;
+}
+
+function natural(text: string, name: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new Error(`--${name} must be a whole number, not '${text}'`);
+}
+
+function positive(text: string, name: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new Error(`--${name} must be a number above 0, not '${text}'`);
+}
