@@ -111,6 +111,7 @@ export type {
   Saved,
 } from './record.ts';
 export { backoffMs, pause } from './retry.ts';
+export { Agent, ROLLING, Roll, readRoll } from './rolling.ts';
 export { Secret, SecretText } from './secret.ts';
 export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';

@@ -40,7 +40,7 @@ export async function configDocs(): Promise<string> {
     '## The root of a file',
     table(Config as unknown as Node),
     '## A channel',
-    table(ChannelDefinition as Node),
+    table(ChannelDefinition as unknown as Node),
     '## A connection',
     table(ConnectionDefinition as Node),
     '## A security definition',
@@ -125,7 +125,7 @@ function within(node: Node, at: string): string[] {
 
 /** Channels and connections have sections of their own. */
 function isToldElsewhere({ items }: Node): boolean {
-  return items === ChannelDefinition || items === ConnectionDefinition;
+  return ([ChannelDefinition, ConnectionDefinition] as unknown[]).includes(items);
 }
 
 /** What stands under the free names of a map. */

@@ -19,31 +19,40 @@ const DEFAULTS = {
 /** How a channel honours `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). */
 export const IdempotencySettings = Type.Object(
   {
-    active: Type.Boolean({ default: DEFAULTS.active }),
-    required: Type.Boolean({
-      default: DEFAULTS.required,
-      description: 'Calls that change something are refused without a key',
-    }),
-    keepMs: Type.Integer({
-      default: DEFAULTS.keepMs,
-      minimum: 1000,
-      maximum: 2_592_000_000,
-      description: 'How long the first result is given to repeats',
-    }),
-    leaseMs: Type.Integer({
-      default: DEFAULTS.leaseMs,
-      minimum: 300,
-      maximum: 600_000,
-      description: 'After a crash of the server that runs a call, a repeat of it waits so long before it is run again',
-    }),
-    withoutStore: Type.Union([Type.Literal('serve'), Type.Literal('refuse')], {
-      default: DEFAULTS.withoutStore,
-      description: 'While the store of keys is away: serve as if there were no key, or refuse what has one with 503',
-    }),
+    active: Type.Optional(Type.Boolean({ default: DEFAULTS.active })),
+    required: Type.Optional(
+      Type.Boolean({
+        default: DEFAULTS.required,
+        description: 'Calls that change something are refused without a key',
+      }),
+    ),
+    keepMs: Type.Optional(
+      Type.Integer({
+        default: DEFAULTS.keepMs,
+        minimum: 1000,
+        maximum: 2_592_000_000,
+        description: 'How long the first result is given to repeats',
+      }),
+    ),
+    leaseMs: Type.Optional(
+      Type.Integer({
+        default: DEFAULTS.leaseMs,
+        minimum: 300,
+        maximum: 600_000,
+        description:
+          'After a crash of the server that runs a call, a repeat of it waits so long before it is run again',
+      }),
+    ),
+    withoutStore: Type.Optional(
+      Type.Union([Type.Literal('serve'), Type.Literal('refuse')], {
+        default: DEFAULTS.withoutStore,
+        description: 'While the store of keys is away: serve as if there were no key, or refuse what has one with 503',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
-export type IdempotencySettings = Static<typeof IdempotencySettings>;
+export type IdempotencySettings = Required<Static<typeof IdempotencySettings>>;
 
 /** What is kept of a reply. Larger ones are not: a repeat is told that it was done. */
 const KEPT_BYTES = 512 * 1024;

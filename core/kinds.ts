@@ -59,7 +59,9 @@ const Module = Type.Object(
       pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
       description: 'Unique among modules',
     }),
-    language: Type.Union([Type.Literal('typescript'), Type.Literal('javascript')], { default: 'typescript' }),
+    language: Type.Optional(
+      Type.Union([Type.Literal('typescript'), Type.Literal('javascript')], { default: 'typescript' }),
+    ),
     source: Type.String({
       minLength: 1,
       maxLength: 200_000,

@@ -333,7 +333,7 @@ export class Membership implements Cluster {
     if (this.#strangers.has(name)) return;
     this.#strangers.add(name);
     this.#parts.log.warn(
-      { server: name },
+      { member: name },
       'a server announced itself without the token of this cluster: it is given no calls. Give it the same cluster.token',
     );
   }

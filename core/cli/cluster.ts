@@ -28,6 +28,7 @@ interface Status {
   readonly late: readonly Late[];
   readonly absent: readonly string[];
   readonly agents: readonly { readonly name: string; readonly problem: string | null }[];
+  readonly problem: string | null;
 }
 interface Reached {
   readonly revision: number;
@@ -98,8 +99,9 @@ export const cluster: Noun = {
   ],
 };
 
-function troubles({ servers, absent, agents }: Status): string[] {
+function troubles({ servers, absent, agents, problem }: Status): string[] {
   return [
+    ...(problem === null ? [] : [`The others cannot be asked: ${problem}.`]),
     ...servers.filter(({ behind }) => behind).map(({ name }) => `${name} is behind.`),
     ...servers.flatMap(({ name, staleSince }) =>
       staleSince === null ? [] : [`${name} cannot ask the database since ${localTime(staleSince)}.`],

@@ -98,9 +98,11 @@ export class Link {
       try {
         client = this.#parts.open(attempt);
         await this.#connect(client, over);
+        // One that takes no writes, e.g. with a full disk, lets itself be connected to.
+        const first = await this.#beat(client, over.signal);
         failures = 0;
         this.#client = client;
-        this.#tell(null);
+        this.#tell(first);
         this.#parts.up?.();
         looked();
         for (;;) {

@@ -15,7 +15,8 @@ export async function prepareFile(file: string): Promise<void> {
   const found = await beginning(file);
   await step(
     `The file ${file} cannot be written to`,
-    open(file, 'a').then((handle) => handle.close()),
+    // For us alone: it has hashes of passwords. What SQLite makes beside it has the same rights.
+    open(file, 'a', 0o600).then((handle) => handle.close()),
   );
   // An empty file is an empty database.
   if (found.length === 0) return;

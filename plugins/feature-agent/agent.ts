@@ -10,13 +10,14 @@ import {
   type Problem,
   pause,
   type Records,
+  type Roll,
   toGantryError,
 } from '../../core/api.ts';
 import { balanced, type Desired, Fleet, type Known } from './fleet.ts';
 import { fileIn, type Kept, readKept, writeKept } from './keep.ts';
 import type { Presence } from './presence.ts';
 import { reasonsOf } from './reasons.ts';
-import { heldBy, type Roll, type Rolls } from './roll.ts';
+import { heldBy, type Rolls } from './roll.ts';
 import { patient, settingsOf } from './settings.ts';
 
 /** The record of the balancer that this agent looks after. */

@@ -1,4 +1,4 @@
-import type { Kv, ServerInfo } from '../../core/api.ts';
+import { type Kv, ROLLING, type ServerInfo } from '../../core/api.ts';
 
 /** What an agent tells of itself; services/admin/cluster.ts reads it. */
 export interface Told {
@@ -7,7 +7,7 @@ export interface Told {
 }
 
 /** What services read is below `app:`. */
-const INDEX = 'app:gantry.agents';
+const INDEX = `app:${ROLLING.agents}`;
 const EVERY_MS = 1000;
 const LEASE_MS = 5000;
 
@@ -44,5 +44,5 @@ export class Presence {
 }
 
 function keyOf(name: string): string {
-  return `app:gantry.agent:${name}`;
+  return `app:${ROLLING.agent(name)}`;
 }

@@ -9,8 +9,9 @@ import {
   locked,
   type Member,
   pause,
+  type Roll,
 } from '../../core/api.ts';
-import { type OwnRoll, type Roll, type Rolled, RollLost, type Rolls } from './roll.ts';
+import { type OwnRoll, type Rolled, RollLost, type Rolls } from './roll.ts';
 
 export interface RunnerParts {
   readonly kv: Kv;
@@ -155,7 +156,7 @@ class Turn {
     }
     await this.#serve(name);
     await this.mark(name, { state: 'done', endedAt: now() });
-    log.info({ server: name, ms: Math.round(performance.now() - startedAt) }, 'a server was restarted');
+    log.info({ member: name, ms: Math.round(performance.now() - startedAt) }, 'a server was restarted');
   }
 
   async mark(name: string, changes: Partial<Rolled>): Promise<void> {
@@ -185,7 +186,7 @@ class Turn {
     if (!drained.ok) throw new StepFailed('could not be drained: the balancer goes on giving it calls');
     const idle = await this.#until(name, CANCELLABLE, (seen) => isNew(seen) || seen.own?.sessions === 0, roll.graceMs);
     const left = idle.seen.own?.sessions ?? 0;
-    if (!idle.ok && left > 0) log.warn({ server: name, left }, 'it still has calls in hand; it ends them itself');
+    if (!idle.ok && left > 0) log.warn({ member: name, left }, 'it still has calls in hand; it ends them itself');
   }
 
   /** Until another instance of it is there, with all that the others run with. */

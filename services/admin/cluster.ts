@@ -1,5 +1,6 @@
 /** The servers that work together: who is there, how far each is, who gets calls, and starting them anew. */
 import {
+  Agent,
   type Call,
   type Cluster,
   defineService,
@@ -9,10 +10,12 @@ import {
   type KeyValues,
   type Member,
   type Records,
+  Roll,
   Type,
+  toGantryError,
 } from 'gantry/api';
 import { author, Name, using } from './_kind.ts';
-import { Agent, agents, cancelRoll, findRoll, Roll, requestRoll } from './_roll.ts';
+import { agents, cancelRoll, findRoll, requestRoll } from './_roll.ts';
 
 const Time = Type.String({ format: 'date-time' });
 const State = Type.Union([Type.Literal('online'), Type.Literal('draining'), Type.Literal('offline')]);
@@ -48,20 +51,30 @@ const status = defineService({
     late: Late,
     absent: Type.Array(Type.String(), { description: 'On record, and not there' }),
     agents: Type.Array(Agent),
+    problem: Type.Union([Type.String(), Type.Null()], { description: 'Why no other could be asked; null: all were' }),
   }),
   create: ({ cluster, kv, records }) => {
     return async () => {
-      const members = await of(cluster).members();
+      const all = of(cluster);
+      let problem: string | null = null;
+      const apart =
+        <T>(instead: T) =>
+        (thrown: unknown): T => {
+          problem = toGantryError(thrown).message;
+          return instead;
+        };
+      const members = await all.members().catch(apart(all.self === null ? [] : [all.self]));
       const revision = latest(members, records);
-      const present = await agents(stored(kv));
+      const present = await agents(stored(kv)).catch(apart([]));
       const known = new Set([...members, ...present].map(({ name }) => name));
       return {
         self: cluster?.self?.name ?? null,
         revision,
         servers: members.map((member) => shown(member, revision, records)),
         late: lateOf(members, revision),
-        absent: (records?.names('server') ?? []).filter((name) => !known.has(name)),
+        absent: problem === null ? (records?.names('server') ?? []).filter((name) => !known.has(name)) : [],
         agents: present,
+        problem,
       };
     };
   },
@@ -104,7 +117,7 @@ const restart = defineService({
       const all = of(cluster);
       const { instance } = named(await all.members(), name);
       await all.restart(name);
-      log.info({ server: name, by: identity?.name }, 'a server was told to restart');
+      log.info({ member: name, by: identity?.name }, 'a server was told to restart');
       return { name, instance };
     };
   },

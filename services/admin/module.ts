@@ -90,7 +90,7 @@ const history = defineService({
   input: Type.Object({
     name: Name,
     after: Type.Optional(Type.String({ description: '`next` of the page before' })),
-    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50 })),
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, default: 50 })),
   }),
   output: Type.Object({
     items: Type.Array(Version),

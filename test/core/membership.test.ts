@@ -124,7 +124,7 @@ describe('membership', function () {
     await start('stranger', { token: new Secret('another token') });
     for (let i = 0; i < 3; i++) expect(await names(one)).to.deep.equal(['one']);
     const told = one.lines.filter(({ level, msg }) => level === 'warn' && msg.includes('without the token'));
-    expect(told.map((line) => line['server'])).to.deep.equal(['stranger']);
+    expect(told.map((line) => line['member'])).to.deep.equal(['stranger']);
   });
 
   it('is not for who announces itself under the name of another', async () => {

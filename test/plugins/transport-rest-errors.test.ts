@@ -17,6 +17,7 @@ const STATUS: Readonly<Record<ErrorKind, number>> = {
   setup: 500,
 };
 const FINER: Readonly<Record<string, number>> = {
+  IDEMPOTENCY_KEY_REUSED: 422,
   METHOD_UNSUPPORTED: 405,
   REPLY_UNACCEPTABLE: 406,
   INPUT_TOO_LARGE: 413,

@@ -155,13 +155,17 @@ describe('services/admin: cluster', function () {
   it('while Redis is away nobody can be asked, which is told', async () => {
     await store.stop();
     try {
-      for (const service of ['status', 'wait', 'roll', 'rolling', 'cancelRoll']) {
+      const own = await one.good('gantry.cluster.status');
+      expect(own.problem).to.be.a('string');
+      expect(own.servers.map((server: { name: string }) => server.name)).to.deep.equal([own.self]);
+      expect(own.absent).to.deep.equal([]);
+      for (const service of ['wait', 'roll', 'rolling', 'cancelRoll']) {
         expect(await code(`gantry.cluster.${service}`), service).to.equal('503 KV_UNAVAILABLE');
       }
     } finally {
       await store.start();
     }
-    await until('it is back', async () => (await one.ask('gantry.cluster.status')).status === 200);
+    await until('it is back', async () => (await one.good('gantry.cluster.status')).problem === null);
   });
 
   it('a server that is in no cluster says so', async () => {

@@ -35,6 +35,7 @@ const WHOLE: readonly Entry[] = [
       source: moduleOf('shop.a'),
     },
   },
+  { kind: 'balancer', definition: { name: 'main', algorithm: 'leastconn' } },
   {
     kind: 'channel',
     definition: {
@@ -71,7 +72,7 @@ describe('services/admin: configuration', () => {
     it('creates what is not there, and is in effect when it answers', async () => {
       const answer = await apply(WHOLE);
       expect(answer.status, JSON.stringify(answer.body)).to.equal(200);
-      expect(counts(answer)).to.deep.equal([8, 0, 0, 0]);
+      expect(counts(answer)).to.deep.equal([9, 0, 0, 0]);
       const actions = answer.body.changes.map((one: { kind: string; name: string; action: string }) => [
         one.kind,
         one.name,
@@ -102,8 +103,8 @@ describe('services/admin: configuration', () => {
     it('leaves alone what says the same already, secrets too', async () => {
       await apply(WHOLE);
       const before = await revision();
-      expect(counts(await apply(WHOLE))).to.deep.equal([0, 0, 0, 8]);
-      expect(counts(await apply(await exported()))).to.deep.equal([0, 0, 0, 9]);
+      expect(counts(await apply(WHOLE))).to.deep.equal([0, 0, 0, 9]);
+      expect(counts(await apply(await exported()))).to.deep.equal([0, 0, 0, 10]);
       expect(await revision()).to.equal(before);
     });
 
@@ -112,7 +113,7 @@ describe('services/admin: configuration', () => {
       const before = await revision();
       const changed = { kind: 'setting', definition: { name: 'limits', value: 'other' } };
       const answer = await apply([changed, ...WHOLE.slice(2)], { dryRun: true, prune: ['dictionary'] });
-      expect(counts(answer)).to.deep.equal([6, 1, 1, 0]);
+      expect(counts(answer)).to.deep.equal([7, 1, 1, 0]);
       expect(await revision()).to.equal(before);
       expect((await server.ask('gantry.channel.get', { name: 'shop' })).status).to.equal(404);
     });
@@ -122,7 +123,7 @@ describe('services/admin: configuration', () => {
       const answer = await apply([WHOLE[0] as Entry], { prune: ['setting', 'dictionary', 'channel', 'security'] });
       expect(counts(answer)).to.deep.equal([0, 0, 3, 1]);
       const left = (await exported()).map(({ kind }) => kind);
-      expect(left.sort()).to.deep.equal(['connection', 'job', 'module', 'setting', 'user', 'user']);
+      expect(left.sort()).to.deep.equal(['balancer', 'connection', 'job', 'module', 'setting', 'user', 'user']);
       expect((await fetch(`${server.url}/shop`, { method: 'POST' })).status).to.equal(404);
     });
 
@@ -167,7 +168,7 @@ describe('services/admin: configuration', () => {
     });
 
     it('takes what refers to each other in any order, and swaps what stands in the way', async () => {
-      expect(counts(await apply([...WHOLE].reverse()))).to.deep.equal([8, 0, 0, 0]);
+      expect(counts(await apply([...WHOLE].reverse()))).to.deep.equal([9, 0, 0, 0]);
       const at = (name: string, to: string): Entry => ({
         kind: 'channel',
         definition: { name, transport: 'rest', address: { path: to }, service: 'demo.hello' },
@@ -200,7 +201,7 @@ describe('services/admin: configuration', () => {
       const other = await adminServer({ secrets: { file: path.join(data, 'secret.keys') } });
       try {
         const { created, updated } = await other.good('gantry.configuration.apply', { records });
-        expect([created, updated]).to.deep.equal([8, 1]);
+        expect([created, updated]).to.deep.equal([9, 1]);
         const again = await other.good('gantry.configuration.export');
         expect(again.records).to.deep.equal(records);
         expect((await other.ask('gantry.channel.list', {}, basic('ada'))).status).to.equal(200);
