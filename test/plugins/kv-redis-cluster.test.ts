@@ -203,6 +203,12 @@ describe('kv.redis on a cluster', function () {
       if (sent.length > 0) await a.run(...sent);
       await b.run('CLUSTER', 'SETSLOT', slot, 'NODE', bId);
       await a.run('CLUSTER', 'SETSLOT', slot, 'NODE', bId);
+      // They tell each other; before that the next move may ask one that has not heard of this one.
+      for (const node of [at(0), at(1), at(2)]) await eventually(async () => (await ownerOf(node)) === bId);
+    };
+    const ownerOf = async (node: RedisProcess) => {
+      const ranges = (await node.run('CLUSTER', 'SLOTS')) as [number, number, [string, number, string]][];
+      return ranges.find(([first, last]) => first <= slot && slot <= last)?.[2][2];
     };
     try {
       for (let i = 0; i < 3; i++) {

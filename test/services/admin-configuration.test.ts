@@ -410,8 +410,8 @@ describe('services/admin: configuration', () => {
       await server.ask('gantry.setting.remove', { name: 'missing' });
       expect(await count()).to.equal(before);
       await apply(WHOLE);
-      expect(await count()).to.equal(before + 8);
-      const { items } = await server.good('gantry.audit.list', { limit: 8 });
+      expect(await count()).to.equal(before + 9);
+      const { items } = await server.good('gantry.audit.list', { limit: 9 });
       expect(new Set(items.map(({ cid }: { cid: string }) => cid)).size).to.equal(1);
     });
   });
