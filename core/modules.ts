@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire, isBuiltin } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import vm from 'node:vm';
 import {
   type BuildOptions,
@@ -15,6 +16,9 @@ import {
 } from 'esbuild';
 import * as api from './api.ts';
 import { keepSourceMap } from './source-maps.ts';
+
+// Node 24 would keep the text of every version that was ever loaded, and here none is loaded twice.
+setFlagsFromString('--no-compilation-cache');
 
 /**
  * Loads operators' TypeScript and JavaScript files. Each becomes one script with what it imports relatively; packages

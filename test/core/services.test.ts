@@ -1272,7 +1272,7 @@ describe('services', () => {
       this.timeout(120_000);
       const script = path.resolve(import.meta.dirname, '../fixtures/reload.mjs');
       const grown = execFileSync(process.execPath, ['--expose-gc', script], { encoding: 'utf8' });
-      // A version that is kept costs 40 kB for its table alone. Node 20 keeps nothing; Node 24 some 16 kB of compiled code.
+      // A version that is kept costs 40 kB for its table alone.
       expect(Number(grown), 'bytes for each version').to.be.lessThan(30_000);
     });
   });
