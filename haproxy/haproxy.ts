@@ -10,9 +10,8 @@ import {
 } from 'gantry/api';
 import { type Configuration, refuse } from './configuration.ts';
 import { converge, type Outcome, Sweeper, settle, statesOf } from './convergence.ts';
-import type { Kept } from './kept.ts';
-import { NO_STATES } from './own-process.ts';
-import { type Place, readWhole, writeWhole } from './place.ts';
+import type { Facts, Kept } from './kept.ts';
+import { forgetStates, type Place, readWhole, writeSame, writeWhole } from './place.ts';
 import type { Rendered } from './rendering.ts';
 import { Refused, type Runner } from './runner.ts';
 import { ask } from './socket.ts';
@@ -121,7 +120,7 @@ export class HAProxy implements Balancer {
     return this.#inTurn(async () => {
       const { kept, runner } = this.#parts;
       if (kept.facts.state === null) throw new GantryError('BALANCER_FAILED', 'HAProxy has no configuration yet');
-      await kept.save({ halted: false });
+      await kept.note({ halted: false });
       if ((await runner.find()) === null) await this.#startAgain();
     });
   }
@@ -161,8 +160,8 @@ export class HAProxy implements Balancer {
     const { steps, reload, isLeft } = await converge(place.socket, rendered.pools);
     if (reload !== null) return this.#reloaded(rendered, state, reload);
     if (isLeft) this.#sweeper.comeBack();
-    if (rendered.text !== before) await writeWhole(place.good, rendered.text);
-    if (JSON.stringify(state) !== JSON.stringify(kept.facts.state)) await kept.save({ state });
+    if (rendered.text !== before) await this.#worked(rendered.text);
+    if (JSON.stringify(state) !== JSON.stringify(kept.facts.state)) await kept.note({ state });
     return { how: steps.length > 0 ? 'runtime' : 'none', steps };
   }
 
@@ -178,15 +177,16 @@ export class HAProxy implements Balancer {
     await runner.clear();
     if (!runner.revivesItself) refuse(await takenAddresses(state.settings, null));
     const before = await readWhole(place.config);
-    await writeWhole(place.config, rendered.text);
+    if (before !== rendered.text) await writeWhole(place.config, rendered.text);
     try {
       await runner.start();
     } catch (error) {
-      if (before !== null) await writeWhole(place.config, before);
+      // Where it cannot, the last that worked is taken in its place.
+      if (before !== null && before !== rendered.text) await writeWhole(place.config, before).catch(() => {});
       if (kept.facts.state !== null) await this.#startAgain().catch(() => {});
       throw error instanceof Refused ? configuration.refusal(error.alerts, rendered, state) : error;
     }
-    await kept.save({ startedAt: new Date().toISOString() });
+    await kept.note({ startedAt: new Date().toISOString() });
     const steps = await this.#settled(rendered, state);
     return {
       how: 'start',
@@ -216,28 +216,36 @@ export class HAProxy implements Balancer {
       await runner.reload();
     } catch (error) {
       const good = await readWhole(place.good);
-      if (good !== null) await writeWhole(place.config, good);
+      if (good !== null) await this.#backTo(good);
       if (former !== null) await settle(place.socket, former.pools).catch(() => {});
       if (!(error instanceof Refused)) throw error;
-      await kept.save({ frame });
+      await kept.note({ frame });
       throw configuration.refusal(error.alerts, rendered, state);
     } finally {
       // Soon it would be wrong.
-      await writeWhole(place.states, NO_STATES);
+      await forgetStates(place);
     }
-    await kept.save({ reloads: kept.facts.reloads + 1 });
+    await kept.note({ reloads: kept.facts.reloads + 1 });
     return this.#settled(rendered, state);
   }
 
   /** After a start or a reload: the file cannot say all of it. */
   async #settled(rendered: Rendered, state: BalancerState): Promise<readonly string[]> {
     const { kept, place } = this.#parts;
-    await writeWhole(place.good, rendered.text);
-    await kept.save({ state, frame: rendered.frame });
+    await this.#worked(rendered.text);
+    await kept.note({ state, frame: rendered.frame });
     const { steps, reload, isLeft } = await converge(place.socket, rendered.pools);
     if (reload !== null) throw new GantryError('BALANCER_FAILED', `HAProxy has its servers otherwise: ${reload}`);
     if (isLeft) this.#sweeper.comeBack();
     return steps;
+  }
+
+  /** HAProxy works with it, whether or not it can be kept for later. */
+  async #worked(text: string): Promise<void> {
+    const { place, log } = this.#parts;
+    await writeWhole(place.good, text).catch((error: unknown) =>
+      log.warn({ error, file: place.good }, 'the configuration that works cannot be kept as the last that worked'),
+    );
   }
 
   #limits({ maxConnections }: Rendered, { settings }: BalancerState): string[] {
@@ -248,24 +256,23 @@ export class HAProxy implements Balancer {
   }
 
   /** It should run, and does not; or did that change meanwhile? */
-  async #revive(): Promise<boolean> {
-    const { kept, runner, log } = this.#parts;
-    if (kept.facts.halted || (await runner.find()) !== null) return false;
+  async #revive(): Promise<number | null> {
+    const { kept, runner } = this.#parts;
+    if (kept.facts.halted || (await runner.find()) !== null) return null;
     const crashes = kept.facts.crashes + 1;
-    await kept.save({ crashes });
-    await this.#startAgain();
-    log.warn({ crashes }, 'HAProxy ended without being told to, and was started again');
-    return true;
+    await this.#startAgain({ crashes });
+    return crashes;
   }
 
-  /** With what it had, or with the last that worked. */
-  async #startAgain(): Promise<void> {
+  /** With what it had, or with the last that worked, whatever cannot be written. */
+  async #startAgain(more: Partial<Facts> = {}): Promise<void> {
     const { configuration, kept, place, runner, log } = this.#parts;
     const state = kept.facts.state as BalancerState;
     const [there, good] = await Promise.all([readWhole(place.config), readWhole(place.good)]);
     const ours = configuration.render(state);
-    let text = there ?? good ?? ours.text;
-    if (there === null) await writeWhole(place.config, text);
+    // An editor on a full disk leaves an empty one: with that HAProxy runs, and serves nobody.
+    let text = there || good || ours.text;
+    if (text !== there) await (good === null ? writeWhole(place.config, text) : this.#backTo(good));
     try {
       await runner.start();
     } catch (error) {
@@ -273,13 +280,18 @@ export class HAProxy implements Balancer {
       if (good === null || good === text) throw configuration.refusal(error.alerts, ours, state);
       log.error({ alerts: error.alerts }, 'HAProxy refuses its file; it is started with the last that worked');
       text = good;
-      await writeWhole(place.config, text);
+      await this.#backTo(text);
       await runner.start();
     }
     const frame = text === ours.text ? ours.frame : null;
-    await kept.save({ startedAt: new Date().toISOString(), frame });
+    await kept.note({ startedAt: new Date().toISOString(), frame, ...more });
     const { isLeft } = await converge(place.socket, ours.pools);
     if (isLeft) this.#sweeper.comeBack();
+  }
+
+  #backTo(good: string): Promise<void> {
+    const { place } = this.#parts;
+    return writeSame(place.config, place.good, good);
   }
 
   async #sweep(): Promise<Outcome | null> {

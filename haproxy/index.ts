@@ -43,10 +43,11 @@ export default definePlugin({
         const place = placeIn(config, server);
         await makePlace(place);
         // From here on stop() knows of it, also where this takes too long.
-        haproxy = await open(config, place, log);
+        const lines = new LogFile(place, log);
+        haproxy = await open(config, place, lines, log);
         if (config.managed === 'own') {
-          logFile = new LogFile(place.log, place.errors, log);
-          await logFile.begin();
+          logFile = lines;
+          await lines.begin();
         }
         await haproxy.begin();
       },
@@ -64,8 +65,9 @@ function placeIn({ folder, sockets, managed, file }: Settings, server: ServerInf
   return placeOf(path.resolve(server.data, folder), sockets, managed === 'systemd' ? file : null);
 }
 
-async function open(config: Settings, place: Place, log: Logger): Promise<HAProxy> {
+async function open(config: Settings, place: Place, logFile: LogFile, log: Logger): Promise<HAProxy> {
   const { program, version } = await findProgram(config.program);
+  const { stopMs, unit } = config;
   const kept = new Kept(place.kept, log);
   await kept.load();
   const isOurs = config.managed === 'own';
@@ -82,8 +84,8 @@ async function open(config: Settings, place: Place, log: Logger): Promise<HAProx
     maxFiles: isOurs ? await mostFiles() : null,
   };
   const runner = isOurs
-    ? new OwnProcess(program, place, config.stopMs, log)
-    : new SystemdUnit(config.unit, place.socket);
+    ? new OwnProcess({ program, place, stopMs, logFile, log })
+    : new SystemdUnit(unit, place.socket);
   return new HAProxy({ place, version, configuration: new Configuration(program, place, around), kept, runner, log });
 }
 

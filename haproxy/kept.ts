@@ -42,8 +42,18 @@ export class Kept {
     }
   }
 
+  /** Rejects with BALANCER_FAILED where it cannot be written: then nothing has changed. */
   async save(changed: Partial<Facts>): Promise<void> {
+    const facts = { ...this.#facts, ...changed };
+    await writeWhole(this.#file, JSON.stringify(facts));
+    this.#facts = facts;
+  }
+
+  /** What is so already: it holds also where it cannot be written. Who comes after us then knows less. */
+  async note(changed: Partial<Facts>): Promise<void> {
     this.#facts = { ...this.#facts, ...changed };
-    await writeWhole(this.#file, JSON.stringify(this.#facts));
+    await this.save({}).catch((error: unknown) =>
+      this.#log.warn({ error, file: this.#file }, 'what happened to HAProxy cannot be kept'),
+    );
   }
 }

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { rm, stat, truncate } from 'node:fs/promises';
+import { closeSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { GantryError, type Logger, pause } from 'gantry/api';
-import { type Place, readWhole, writeWhole } from './place.ts';
+import type { LogFile } from './log-file.ts';
+import { forgetStates, freshFile, type Place, readWhole, sizeOf } from './place.ts';
 import { ended, isAlive, processesOf, signal } from './processes.ts';
 import { type Alert, alertsOf, environment } from './program.ts';
 import { answered, Refused, type Runner } from './runner.ts';
@@ -13,8 +14,6 @@ import { ask } from './socket.ts';
 const START_MS = 10_000;
 const RELOAD_MS = 60_000;
 const MASTER_MS = 2000;
-/** What a new worker reads where there is no former one. */
-export const NO_STATES = '1\n';
 
 interface Master {
   readonly pid: number;
@@ -28,14 +27,16 @@ export class OwnProcess implements Runner {
   readonly #program: string;
   readonly #place: Place;
   readonly #stopMs: number;
+  readonly #logFile: LogFile;
   readonly #log: Logger;
   #pid: number | null = null;
 
-  constructor(program: string, place: Place, stopMs: number, log: Logger) {
-    this.#program = program;
-    this.#place = place;
-    this.#stopMs = stopMs;
-    this.#log = log;
+  constructor(parts: { program: string; place: Place; stopMs: number; logFile: LogFile; log: Logger }) {
+    this.#program = parts.program;
+    this.#place = parts.place;
+    this.#stopMs = parts.stopMs;
+    this.#logFile = parts.logFile;
+    this.#log = parts.log;
   }
 
   async find(): Promise<number | null> {
@@ -58,22 +59,23 @@ export class OwnProcess implements Runner {
   }
 
   async start(): Promise<void> {
-    const { config, master, socket, states, folder, log, errors } = this.#place;
+    const { config, master, socket, folder, errors } = this.#place;
     await this.clear();
     for (const file of [master, socket]) await rm(file, { force: true });
-    await writeWhole(states, NO_STATES);
-    // Opened to append, so that a file that was cut short is written from its new end.
-    const files = [log, errors].map((file) => openSync(file, 'a', 0o600)) as [number, number];
-    await truncate(errors);
+    // What serves only those who look must not keep it from starting: a disk may be full.
+    const without = (error: unknown) => this.#log.warn({ error }, 'HAProxy is started without a file that it had');
+    await forgetStates(this.#place).catch(without);
+    const out = await this.#logFile.renew().catch(without);
+    const err = await freshFile(errors).catch(without);
     const args = ['-W', '-S', `${master},mode,600`, '-f', config];
     const child = spawn(this.#program, args, {
       cwd: folder,
       detached: true,
-      stdio: ['ignore', ...files],
+      stdio: ['ignore', out ?? 'ignore', err ?? 'ignore'],
       env: environment(),
     });
     child.unref();
-    for (const file of files) closeSync(file);
+    for (const file of [out, err]) if (file !== undefined) closeSync(file);
     await this.#begun(child);
   }
 
@@ -97,7 +99,7 @@ export class OwnProcess implements Runner {
     const { master, socket, errors } = this.#place;
     const before = await this.#master();
     const worker = await workerPid(socket);
-    const { size } = await stat(errors);
+    const size = await sizeOf(errors);
     // It executes itself anew before it answers.
     await ask(master, 'reload').catch(() => '');
     await this.#reloaded(before.reloads);

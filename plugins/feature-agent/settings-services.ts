@@ -15,7 +15,7 @@ import {
   Type,
 } from '../../core/api.ts';
 import { type Agent, BALANCER } from './agent.ts';
-import { laidOver, type Written, withSecrets } from './settings.ts';
+import { HIDDEN, laidOver, type Written, withSecrets } from './settings.ts';
 import { Problems } from './status.ts';
 
 interface Parts {
@@ -110,6 +110,7 @@ export function settingsServices(parts: Parts): readonly Service[] {
         return async ({ revision }, call) => {
           const earlier = await changeAt(parts.records, revision);
           const { name: _, template = null, ...settings } = (earlier.after ?? {}) as Record<string, unknown>;
+          await checkSecrets(parts.records, settings, revision);
           return outcomeOf(await apply(parts, { settings, template: template as string | null }, author(call)));
         };
       },
@@ -183,6 +184,26 @@ async function changeAt(records: Records, revision: number): Promise<Change> {
   } while (after !== undefined);
   throw new GantryError('NOT_FOUND', `No settings of the balancer have the revision ${revision}`, {
     hint: 'gantry.balancer.history lists those that there are.',
+  });
+}
+
+/** The history has no secrets: where the record has none now either, only the administrator has it. */
+async function checkSecrets(records: Records, settings: Written, revision: number): Promise<void> {
+  const earlier = settings['stats'] as { readonly password?: unknown } | undefined;
+  if (earlier?.password !== HIDDEN) return;
+  const present = (await presentOf(records))?.definition['stats'] as typeof earlier;
+  if (present?.password !== undefined) return;
+  const problem = {
+    path: '/stats/password',
+    message: `the history does not keep secrets, and the present settings have no password that could stay`,
+    expected: 'the password of the page with figures',
+    got: HIDDEN,
+    hint:
+      `Take the settings of revision ${revision} out of "gantry balancer history --json" into a file, write a password ` +
+      'in place of ***, and apply that: gantry balancer apply -f FILE.',
+  };
+  throw new GantryError('BALANCER_REFUSED', `Revision ${revision} has a secret that cannot be had back`, {
+    problems: [problem],
   });
 }
 

@@ -1,6 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,8 +19,10 @@ import { type GantryError, Secret } from '../../core/api.ts';
 import { quiet } from '../../core/log.ts';
 import { Child, type Program, tailOf } from '../../plugins/feature-launcher/child.ts';
 import { claim, markOf } from '../../plugins/feature-launcher/claim.ts';
+import type { Config } from '../../plugins/feature-launcher/config.ts';
 import { databaseOf } from '../../plugins/feature-launcher/database.ts';
 import { passwordsIn } from '../../plugins/feature-launcher/passwords.ts';
+import { refuseDoubles } from '../../plugins/feature-launcher/plan.ts';
 import { refuseTaken } from '../../plugins/feature-launcher/ports.ts';
 import { PROGRAMS, programsOf } from '../../plugins/feature-launcher/programs.ts';
 import { Warden } from '../../plugins/feature-launcher/warden.ts';
@@ -151,12 +162,10 @@ describe('feature.launcher', () => {
           { port: one, of: 'the balancer', key: 'balancerPort' },
           { port: free, of: 'the agent', key: 'agentPort' },
           { port: two, of: 'Redis', key: 'redisPort' },
-          { port: free, of: 'server1', key: 'firstPort' },
         ];
         const { code, problems = [] } = await rejected(refuseTaken(wanted, ID));
         expect(code).to.equal('ADDRESS_IN_USE');
         expect(problems.map(({ path: key, message }) => `${key}: ${message}`)).to.deep.equal([
-          `plugins.${ID}.firstPort: port ${free} of server1 is given twice`,
           `plugins.${ID}.balancerPort: port ${one} of the balancer is taken by another program`,
           `plugins.${ID}.redisPort: port ${two} of Redis is taken by another program`,
         ]);
@@ -164,6 +173,56 @@ describe('feature.launcher', () => {
         for (const server of servers) server.close();
       }
       await refuseTaken([{ port: one, of: 'the balancer', key: 'balancerPort' }], ID);
+    });
+  });
+
+  describe('names and ports', () => {
+    const of = (more: object) => {
+      const ports = {
+        balancerPort: 1001,
+        statsPort: 1002,
+        agentPort: 1003,
+        redisPort: 1004,
+        firstPort: 2001,
+        count: 2,
+      };
+      return { ...ports, ...more } as unknown as Config;
+    };
+    const refusal = (more: object) => {
+      const { code, problems = [] } = refused(() => refuseDoubles(of(more), ID));
+      expect(code).to.equal('CONFIG_INVALID');
+      for (const { hint } of problems) expect(hint).not.to.include('End what listens');
+      return problems.map(({ path: key, message }) => `${key}: ${message}`);
+    };
+
+    it('that differ are taken', () => {
+      refuseDoubles(of({}), ID);
+      const servers = [
+        { name: 'a', port: 1 },
+        { name: 'b', port: 2 },
+      ];
+      refuseDoubles(of({ servers }), ID);
+    });
+
+    it('of servers are refused where two would be one, before anything is started', () => {
+      const servers = ['a', 'b', 'a', 'redis', 'agent', 'logs'].map((name, i) => ({ name, port: 3000 + i }));
+      expect(refusal({ servers })).to.deep.equal([
+        `plugins.${ID}.servers.2.name: is taken by servers.0`,
+        ...[3, 4, 5].map((i) => `plugins.${ID}.servers.${i}.name: is the name of something else in the same folder`),
+      ]);
+    });
+
+    it('that are given twice are told with whom', () => {
+      expect(refusal({ redisPort: 1002, firstPort: 1003, count: 1 })).to.deep.equal([
+        `plugins.${ID}.redisPort: port 1002 of Redis is given twice: it is that of the balancer's figures, too`,
+        `plugins.${ID}.firstPort: port 1003 of server1 is given twice: it is that of the agent, too`,
+      ]);
+    });
+
+    it('that no port can have are told', () => {
+      expect(refusal({ firstPort: 65_535 })).to.deep.equal([
+        `plugins.${ID}.firstPort: port 65536 of server2 is none: the highest is 65535`,
+      ]);
     });
   });
 
@@ -397,10 +456,34 @@ describe('feature.launcher', () => {
 
     it('is told of by the end of its log', async () => {
       const file = path.join(folder, 'log');
-      expect(await tailOf(file)).to.equal('');
+      expect(await tailOf(file, 0)).to.equal('');
       writeFileSync(file, Array.from({ length: 1000 }, (_, i) => `line ${i}\n`).join(''));
-      const lines = (await tailOf(file)).split('\n');
+      const lines = (await tailOf(file, 0)).split('\n');
       expect([lines.length, lines[0], lines[19]]).to.deep.equal([20, 'line 980', 'line 999']);
+      const from = statSync(file).size - 'line 998\nline 999\n'.length;
+      expect(await tailOf(file, from)).to.equal('line 998\nline 999');
+      expect(await tailOf(file, statSync(file).size)).to.equal('');
+    });
+
+    it('shows no line of an earlier start, and all of one that asked to be started again', async () => {
+      const earlier = launch('echo earlier; exit 1', false);
+      await earlier.lost;
+      expect(await earlier.said()).to.equal('earlier');
+      const again = path.join(folder, 'again');
+      const child = launch(`[ -e ${again} ] && { echo second; exit 1; }; echo first; touch ${again}; exit 75`, false);
+      await child.lost;
+      expect(await child.said()).to.equal('first\nsecond');
+      const silent = launch('exit 1', false);
+      await silent.lost;
+      expect(await silent.said()).to.equal('');
+    });
+
+    it('shows a log that is new from its beginning', async () => {
+      mkdirSync(path.join(folder, 'logs'));
+      writeFileSync(path.join(folder, 'logs/one.log'), Buffer.alloc(17_000_000, 'x'));
+      const child = launch('echo broken; exit 1', false);
+      await child.lost;
+      expect(await child.said()).to.equal('broken');
     });
   });
 });
