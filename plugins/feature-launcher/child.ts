@@ -34,6 +34,7 @@ export class Child {
   #timer: NodeJS.Timeout | null = null;
   #failures = 0;
   #startedAt = 0;
+  #saidFrom: number | null = null;
   #closing = false;
   /** How it ended, where it did so before it was well. */
   readonly lost: Promise<string>;
@@ -55,7 +56,9 @@ export class Child {
 
   start(): void {
     const { command, args, env, logFile } = this.program;
-    const output = openLog(logFile);
+    const { output, size } = openLog(logFile);
+    // One that asks to be started again says why before its end; a log that is new has all of it.
+    this.#saidFrom = Math.min(this.#saidFrom ?? size, size);
     this.#startedAt = performance.now();
     const started = spawn(command, args, {
       // A session of its own: the terminal's Ctrl-C is for the launcher.
@@ -68,6 +71,11 @@ export class Child {
     this.#onChange();
     started.once('error', (error) => this.#ended(started, error.message, null));
     started.once('exit', (code, signal) => this.#ended(started, `ended with ${code ?? signal}`, code));
+  }
+
+  /** The last lines of its log since it was first started here, for a person who asks what went wrong. */
+  said(): Promise<string> {
+    return tailOf(this.program.logFile, this.#saidFrom ?? 0);
   }
 
   /** It was well once: from now on it is started again whenever it ends. */
@@ -104,20 +112,22 @@ export class Child {
   }
 }
 
-function openLog(file: string): number {
+/** To be written at its end, and how long it is by now. */
+function openLog(file: string): { output: number; size: number } {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   const { size } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
-  if (size > LONG_BYTES) renameSync(file, `${file}.1`);
-  return openSync(file, 'a', 0o600);
+  const isLong = size > LONG_BYTES;
+  if (isLong) renameSync(file, `${file}.1`);
+  return { output: openSync(file, 'a', 0o600), size: isLong ? 0 : size };
 }
 
-/** The last lines of a log, for a person who asks what went wrong. */
-export async function tailOf(file: string): Promise<string> {
+/** The last lines of a log, and none from before so many bytes. */
+export async function tailOf(file: string, fromBytes: number): Promise<string> {
   try {
     const handle = await open(file, 'r');
     try {
       const { size } = await handle.stat();
-      const from = Math.max(0, size - TAIL_BYTES);
+      const from = Math.max(fromBytes, size - TAIL_BYTES);
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(TAIL_BYTES), 0, TAIL_BYTES, from);
       return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
     } finally {

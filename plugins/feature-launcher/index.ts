@@ -4,6 +4,7 @@ import { definePlugin } from '../../core/api.ts';
 import { Config } from './config.ts';
 import { databaseOf } from './database.ts';
 import { Launch } from './launch.ts';
+import { refuseDoubles } from './plan.ts';
 
 export default definePlugin({
   id: 'feature.launcher',
@@ -12,7 +13,8 @@ export default definePlugin({
   needs: ['server'],
   create({ id, config, hooks, log, server }) {
     const folder = path.resolve(server.data, config.folder);
-    // What is wrong with the URL is told by `gantry check`, too.
+    // What is wrong here is told by `gantry check`, too.
+    refuseDoubles(config, id);
     const database = databaseOf(config.databaseUrl, folder, id);
     const launch = new Launch({ id, config, folder, database, log });
     // The servers end here, while their last calls are answered, and in stop() the rest.

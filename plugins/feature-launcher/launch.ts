@@ -2,14 +2,16 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { GantryError, type Logger, pause } from '../../core/api.ts';
-import { Child, type Program, tailOf } from './child.ts';
+import { type AgentSays, askAgent, UNKNOWN } from './agent.ts';
+import { callersRow, figuresRow, mending } from './callers.ts';
+import { Child, type Program } from './child.ts';
 import { type Claim, claim } from './claim.ts';
 import type { Config } from './config.ts';
 import type { Database } from './database.ts';
-import { type AgentSays, askAgent, pingTrouble, redisTrouble } from './health.ts';
+import { callTrouble, pingTrouble, redisTrouble } from './health.ts';
 import { type Passwords, passwordsIn } from './passwords.ts';
 import { adminPasswordOf, balancerFile, planOf, portsOf, serversOf } from './plan.ts';
-import { refuseTaken } from './ports.ts';
+import { refuseTaken, urlOf } from './ports.ts';
 import { PROGRAMS, programsOf } from './programs.ts';
 import { table } from './table.ts';
 import { Warden } from './warden.ts';
@@ -25,6 +27,10 @@ interface Parts {
 const LOOK_MS = 100;
 /** Who is told of a first end of its own accord, so that the cause stands in the log by then. */
 const WRITTEN_MS = 200;
+/** How long servers that answer are waited for with settings that an administrator made: those may keep them out. */
+const RECORDED_MS = 15_000;
+/** How long a call through the balancer is tried: once where a record says where. Where the agent refuses us nothing is known. */
+const CALL_MS = { recorded: 0, configured: 2000, refused: 15_000 } as const;
 
 /** All processes of the cluster, from the first to the last. */
 export class Launch {
@@ -34,7 +40,8 @@ export class Launch {
   #claim: Claim | null = null;
   #warden: Warden | null = null;
   #ending: Promise<void> | null = null;
-  #agent: AgentSays = { trouble: null, refused: false, serving: true };
+  #agent: AgentSays = UNKNOWN;
+  #call: string | null = null;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -73,8 +80,8 @@ export class Launch {
         this.#well(servers[i] as Child, until, () => pingTrouble(port, name)),
       ),
     );
-    await this.#well(agent, until, () => this.#agentTrouble(passwords));
-    await this.#well(agent, until, () => this.#callTrouble());
+    await this.#well(agent, until, this.#agentTrouble(passwords, until));
+    await this.#well(agent, Number.POSITIVE_INFINITY, this.#callTrouble());
     for (const child of this.#children) child.settle();
     this.#tell(passwords);
   }
@@ -117,44 +124,60 @@ export class Launch {
   async #well(child: Child, until: number, trouble: () => Promise<string | null>): Promise<void> {
     const { signal } = this.#stopping;
     const lost = Promise.race(this.#children.map(async (one) => ({ one, how: await one.lost })));
-    let reason: string | null = null;
-    while (performance.now() < until) {
+    for (;;) {
       const looked = await Promise.race([trouble(), lost]);
       signal.throwIfAborted();
       if (looked === null) return;
       if (typeof looked === 'object') {
         await pause(WRITTEN_MS, signal);
-        throw await failed(looked.one.program, `${looked.how} before the cluster was up`);
+        throw await failed(looked.one, `${looked.how} before the cluster was up`);
       }
-      reason = looked;
+      if (performance.now() >= until) {
+        throw await failed(child, `was not healthy in ${this.#parts.config.readyMs} ms: ${looked}`);
+      }
       await pause(LOOK_MS, signal);
     }
-    const { readyMs } = this.#parts.config;
-    throw await failed(child.program, `was not healthy in ${readyMs} ms: ${reason ?? 'there was no time left'}`);
   }
 
-  async #agentTrouble(passwords: Passwords): Promise<string | null> {
+  /** By the agent's word. What an administrator made of the balancer is told, and ends nothing: it is mended by the agent. */
+  #agentTrouble(passwords: Passwords, until: number): () => Promise<string | null> {
     const { config } = this.#parts;
     const names = serversOf(config).map(({ name }) => name);
-    this.#agent = await askAgent(config.agentPort, adminPasswordOf(config, passwords), names);
-    return this.#agent.trouble;
+    let end = Number.POSITIVE_INFINITY;
+    return async () => {
+      const said = await askAgent(config.agentPort, adminPasswordOf(config, passwords), names);
+      this.#agent = said;
+      if (said.away !== null) return said.away;
+      end = Math.min(end, until, performance.now() + RECORDED_MS);
+      return said.recorded !== null && performance.now() >= end ? null : said.trouble;
+    };
   }
 
-  async #callTrouble(): Promise<string | null> {
-    if (!this.#agent.serving) return null;
-    const trouble = await pingTrouble(this.#parts.config.balancerPort, null);
-    return trouble === null ? null : `a call through the balancer fails: ${trouble}`;
+  /** Of a call at the configured port: kept to be told, since the balancer's settings may say another. */
+  #callTrouble(): () => Promise<string | null> {
+    const { refused, halted, serving, trouble, recorded } = this.#agent;
+    const how = refused ? 'refused' : (recorded?.binds ?? null) === null ? 'configured' : 'recorded';
+    const end = performance.now() + CALL_MS[how];
+    return async () => {
+      this.#call = halted || trouble !== null ? null : await callTrouble(this.#parts.config.balancerPort, serving);
+      return performance.now() >= end ? null : this.#call;
+    };
   }
 
   #tell(passwords: Passwords): void {
     const { config, folder, database, log } = this.#parts;
     const configured = (config.adminPassword?.reveal() ?? '') !== '';
     const unknown = 'user admin; the database knows it by another password than the one kept here';
-    if (!this.#agent.serving) log.warn({}, 'all servers were taken out of the balancer by an administrator');
+    const { halted, refused, serving, trouble } = this.#agent;
+    if (!(serving || halted || trouble !== null))
+      log.warn({}, 'all servers were taken out of the balancer by an administrator');
     process.stdout.write(
       table({
         ...{ folder, servers: serversOf(config), database: database.where, ...ports(config) },
-        admin: this.#agent.refused
+        callers: callersRow({ agent: this.#agent, call: this.#call, url: urlOf(config.balancerPort) }),
+        mending: mending(this.#agent, urlOf(config.agentPort)),
+        figures: figuresRow(this.#agent, urlOf(config.statsPort)),
+        admin: refused
           ? { unknown }
           : configured
             ? { unknown: 'user admin, its password is the configured one' }
@@ -170,9 +193,10 @@ function ports({ balancerPort, statsPort, agentPort, redisPort }: Config) {
   return { balancerPort, statsPort, agentPort, redisPort };
 }
 
-async function failed({ name, logFile }: Program, what: string): Promise<GantryError> {
-  const tail = await tailOf(logFile);
+async function failed(child: Child, what: string): Promise<GantryError> {
+  const { name, logFile } = child.program;
+  const tail = await child.said();
   return new GantryError('PLUGIN_START_FAILED', `${name} ${what}`, {
-    hint: `Its log is ${logFile}${tail === '' ? ', and it is empty.' : `, which ends with:\n  ${tail.replaceAll('\n', '\n  ')}`}`,
+    hint: `Its log is ${logFile}${tail === '' ? ', and nothing was written to it.' : `, which ends with:\n  ${tail.replaceAll('\n', '\n  ')}`}`,
   });
 }

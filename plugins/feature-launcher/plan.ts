@@ -1,6 +1,7 @@
 /** What is started, with which config file and which environment. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { GantryError, type Problem } from '../../core/api.ts';
 import type { Program } from './child.ts';
 import type { Config } from './config.ts';
 import type { Database } from './database.ts';
@@ -31,6 +32,9 @@ interface Given {
 
 export const AGENT = 'agent';
 export const REDIS = 'redis';
+/** What is in the launcher's folder besides the servers. */
+const OURS: readonly string[] = [AGENT, REDIS, 'logs', 'gantry.sqlite', 'passwords.json', 'launcher.claim'];
+const HIGHEST = 65_535;
 /** How long HAProxy waits for callers whose connections are open, when nobody is left who would answer them. */
 const BALANCER_MS = 1000;
 
@@ -52,6 +56,38 @@ export function portsOf(config: Config): readonly Wanted[] {
     { port: config.redisPort, of: 'Redis', key: 'redisPort' },
     ...serversOf(config).map(({ name, port }) => ({ port, of: name, key })),
   ];
+}
+
+/** Throws CONFIG_INVALID where two would be one: each has a name, which is that of its folder and its log, and a port. */
+export function refuseDoubles(config: Config, plugin: string): void {
+  const wanted = portsOf(config);
+  const names = serversOf(config).map(({ name }) => name);
+  const at = (key: string) => `plugins.${plugin}.${key}`;
+  const problems: Problem[] = names.flatMap((name, i) => {
+    const isOurs = OURS.includes(name);
+    if (!isOurs && names.indexOf(name) === i) return [];
+    const message = isOurs
+      ? 'is the name of something else in the same folder'
+      : `is taken by servers.${names.indexOf(name)}`;
+    const hint = 'Each server has a name of its own: it is that of its data folder and of its log.';
+    return [{ plugin, path: at(`servers.${i}.name`), message, got: name, hint }];
+  });
+  for (const [i, { port, of, key }] of wanted.entries()) {
+    const other = wanted.findIndex((one) => one.port === port);
+    const hint = 'Set it in cluster.local.yaml beside the config.';
+    if (other !== i) {
+      const message = `port ${port} of ${of} is given twice: it is that of ${wanted[other]?.of}, too`;
+      problems.push({ plugin, path: at(key), message, hint: `Give one of them another port. ${hint}` });
+    } else if (port > HIGHEST) {
+      problems.push({
+        plugin,
+        path: at(key),
+        message: `port ${port} of ${of} is none: the highest is ${HIGHEST}`,
+        hint,
+      });
+    }
+  }
+  if (problems.length > 0) throw new GantryError('CONFIG_INVALID', 'The cluster cannot be started so', { problems });
 }
 
 /** The file that the agent starts HAProxy with. */

@@ -3,6 +3,10 @@ import { GantryError, type Problem } from '../../core/api.ts';
 
 export const HOST = '127.0.0.1';
 
+export function urlOf(port: number, rest = ''): string {
+  return `http://${HOST}:${port}${rest}`;
+}
+
 /** A port that one of those needs, and the key of the config that says so. */
 export interface Wanted {
   readonly port: number;
@@ -12,13 +16,8 @@ export interface Wanted {
 
 /** Before anything is started. Rejects with ADDRESS_IN_USE, telling of each that another program has. */
 export async function refuseTaken(wanted: readonly Wanted[], plugin: string): Promise<void> {
-  const twice = wanted.filter(({ port }, i) => wanted.findIndex((other) => other.port === port) !== i);
-  const once = wanted.filter((one) => !twice.includes(one));
-  const found = await Promise.all(once.map(async (one) => ({ ...one, code: await failure(one.port) })));
-  const problems = [
-    ...twice.map((one) => problemOf(one, 'is given twice')),
-    ...found.filter(({ code }) => code !== null).map((one) => problemOf(one, told(one.code))),
-  ];
+  const found = await Promise.all(wanted.map(async (one) => ({ ...one, code: await failure(one.port) })));
+  const problems = found.filter(({ code }) => code !== null).map((one) => problemOf(one, told(one.code)));
   if (problems.length === 0) return;
   throw new GantryError('ADDRESS_IN_USE', 'Not all ports are free; nothing was started', { problems });
 

@@ -9,9 +9,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
+import { type Certificate, certificate } from '../engines/certificate.ts';
 import { mariadb, needs, postgres } from '../engines/index.ts';
 import { folder, follow, freePort, gantry, home, main, type Running } from './process.ts';
 
@@ -371,6 +374,90 @@ describe('npm run cluster', function () {
     });
   });
 
+  describe('with settings of the balancer that an administrator made', () => {
+    let cluster: Quickstart;
+    let launcher: Running;
+    let answers: () => Promise<boolean>;
+    before(async () => {
+      cluster = await quickstart();
+      launcher = await cluster.start();
+      answers = () => isAnswered(`${cluster.balancer}/gantry/ping`);
+    });
+    after(() => cluster.end());
+    const again = async () => {
+      process.kill(-launcher.pid, 'SIGINT');
+      expect(await launcher.ended).to.equal(0);
+      launcher = await cluster.start();
+    };
+    const row = (name: string) =>
+      new RegExp(`^  ${name} +(.*)$`, 'm').exec(launcher.out())?.[1]?.replace(/ {2,}/g, '  ');
+    const told = async (service: string, input: object = {}) => {
+      const { status, body } = await cluster.ask(`balancer.${service}`, input, cluster.ports.agentPort);
+      expect(status, JSON.stringify(body)).to.equal(200);
+      return body;
+    };
+
+    /** By the command that is printed. */
+    const mended = async (words: string) => {
+      const line = new RegExp(`^  gantry (balancer ${words} --url \\S+)`, 'm').exec(launcher.out())?.[1] ?? '';
+      const env = { GANTRY_PASSWORD: cluster.passwords()['adminPassword'] as string };
+      const command = gantry(line.split(' '), env);
+      expect(await command.ended, command.err()).to.equal(0);
+    };
+
+    it('comes up where callers need TLS, and tells where they and the figures are', async () => {
+      const { pem, keyFile } = certificate(cluster.dir, null) as Certificate;
+      const both = path.join(cluster.dir, 'both.pem');
+      writeFileSync(both, pem + readFileSync(keyFile, 'utf8'));
+      const { balancerPort, agentPort, servers } = cluster.ports;
+      const [statsPort, tlsPort] = [await freePort(), await freePort()];
+      const binds = [
+        { port: balancerPort, certificates: [both] },
+        { host: '127.0.0.1', port: tlsPort, certificates: [both] },
+      ];
+      await told('apply', { settings: { binds, stats: { port: statsPort, user: 'eve', password: 'another-one' } } });
+      await again();
+      expect(row('callers')).to.equal(
+        `https://127.0.0.1:${balancerPort} https://127.0.0.1:${tlsPort}  ` +
+          `the record \`main\` of kind balancer says otherwise than the config: ${cluster.balancer}`,
+      );
+      expect(row('figures')).to.equal(
+        `http://127.0.0.1:${statsPort}  user eve, its password is that of the record \`main\` of kind balancer`,
+      );
+      expect(row('admin API')).to.include(`http://127.0.0.1:${servers[0]?.port}/gantry/admin `);
+      expect(launcher.out()).not.to.include(cluster.passwords()['statsPassword']);
+      const [tried = ''] = /curl -u .*$/m.exec(launcher.out()) ?? [];
+      expect(execFileSync('/bin/sh', ['-c', `${tried} -s`], { encoding: 'utf8' })).to.include('"server2"');
+      expect(launcher.out()).to.include(`gantry balancer get main --url http://127.0.0.1:${agentPort}`);
+      expect((await told('status')).running).to.equal(true);
+      for (const port of [balancerPort, tlsPort]) {
+        expect(await isAnswered(`https://127.0.0.1:${port}/gantry/ping`)).to.equal(true);
+      }
+    });
+
+    it('comes up where HAProxy was ended, and tells how it is started', async () => {
+      await told('stop');
+      await again();
+      expect(row('callers')).to.equal('nobody is let in  HAProxy was ended by an administrator');
+      await mended('start');
+      const url = `https://127.0.0.1:${cluster.ports.balancerPort}/gantry/ping`;
+      await until(() => isAnswered(url), 'callers are let in');
+    });
+
+    it('comes up where the settings keep all servers out, and is mended as it says', async () => {
+      const check = { path: '/nowhere' };
+      await told('apply', { settings: { check } });
+      await again();
+      expect(row('callers')).to.match(
+        /^http:\S+ {2}not served, perhaps for the record `main` of kind balancer: server1 is not up \(online, L7STS 404/,
+      );
+      await mended('delete main');
+      await until(answers, 'callers are answered where the config says');
+      await again();
+      expect(row('callers')).to.equal(`${cluster.balancer}  HAProxy, before server1, server2`);
+    });
+  });
+
   it('ends what it has started where it is stopped before all are up', async () => {
     const one = await quickstart();
     try {
@@ -487,6 +574,17 @@ describe('npm run cluster', function () {
     });
   }
 });
+
+/** Whoever signed its certificate. */
+function isAnswered(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const get = url.startsWith('https:') ? https.get : http.get;
+    get(url, { agent: false, rejectUnauthorized: false }, (reply) => {
+      reply.resume();
+      resolve(reply.statusCode === 200);
+    }).once('error', () => resolve(false));
+  });
+}
 
 function isThere(file: string): boolean {
   return statSync(file, { throwIfNoEntry: false }) !== undefined;
