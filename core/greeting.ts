@@ -21,8 +21,7 @@ export function greeting(version: string, about: About, endpoints: readonly Endp
   const example = endpoints.find((one) => one.example !== undefined)?.example;
   const lines = [
     `Gantry ${version}, server '${name}', is ready. Its data is in ${data}`,
-    '',
-    ...aligned(rows),
+    ...(rows.length === 0 ? [] : ['', ...aligned(rows)]),
     ...(example === undefined ? [] : ['', 'Try it:', `  ${example}`]),
   ];
   return `\n${lines.join('\n')}\n\n`;

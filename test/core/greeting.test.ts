@@ -46,7 +46,7 @@ Try it:
 
   it('says little where there is nothing', () => {
     expect(greeting('1', { name: 'n', data: '/d', channels: [] }, [])).to.equal(
-      "\nGantry 1, server 'n', is ready. Its data is in /d\n\n\n",
+      "\nGantry 1, server 'n', is ready. Its data is in /d\n\n",
     );
   });
 });
