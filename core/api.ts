@@ -118,3 +118,4 @@ export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, S
 export type { Session, Sessions } from './sessions.ts';
 export { SlowCalls, type SlowCallsOptions } from './slow-calls.ts';
 export { addStats, Tally, type TallyParts } from './tally.ts';
+export { Turns } from './turns.ts';

@@ -1,5 +1,6 @@
 /** The load balancer, by the API of its agent. */
 import { GantryError, isGantryError, type Problem } from '../errors.ts';
+import type { BalancedStatus } from '../ports/balancer.ts';
 import type { RecordView } from '../record.ts';
 import type { Command, Option, Verb } from './command.ts';
 import { assign, readContent, readText } from './content.ts';
@@ -8,19 +9,6 @@ import { usage } from './failure.ts';
 import { PAGING, type Page, readPages, restOf } from './pages.ts';
 import { type Column, table } from './table.ts';
 
-interface Server {
-  readonly name: string;
-  readonly address: string;
-  readonly state: string;
-  readonly up: boolean;
-  readonly weight: number;
-  readonly sessions: number;
-  readonly queued: number;
-  readonly calls: number;
-  readonly errors: number;
-  readonly retries: number;
-  readonly check: string;
-}
 interface Status {
   readonly agent: string;
   readonly running: boolean;
@@ -31,7 +19,7 @@ interface Status {
   readonly reloads: number;
   readonly crashes: number;
   readonly problem: string | null;
-  readonly servers: readonly Server[];
+  readonly servers: readonly BalancedStatus[];
   readonly settings: number | null;
   readonly applied: { readonly at: string; readonly how: string; readonly why: readonly string[] } | null;
   readonly refused: { readonly at: string; readonly message: string; readonly problems: readonly Problem[] } | null;
@@ -51,7 +39,7 @@ interface Saved {
   readonly revision: number;
 }
 
-const SERVERS: readonly Column<Server>[] = [
+const SERVERS: readonly Column<BalancedStatus>[] = [
   { title: 'SERVER', of: ({ name }) => name },
   { title: 'ADDRESS', of: ({ address }) => address },
   { title: 'STATE', of: ({ state }) => state },

@@ -1,11 +1,10 @@
 /** Tells what TypeScript finds wrong in a service's source. It reads the source and never runs it. */
-import { type CheckedSource, definePlugin, GantryError, type Problem, Type } from '../../core/api.ts';
+import { type CheckedSource, definePlugin, GantryError, type Problem, Turns, Type } from '../../core/api.ts';
 import { OutputOfTsc } from './diagnostics.ts';
 import { importsOutside } from './imports.ts';
 import { findInstallation, type Installation } from './installation.ts';
 import { makeProject, type Project, removeForgotten } from './project.ts';
 import { runTsc } from './tsc.ts';
-import { Turns } from './turns.ts';
 
 /** More sources than this may not wait for their turn. */
 const MOST_WAITING = 200;
