@@ -159,6 +159,10 @@ describe('services/admin: cluster', function () {
       expect(own.problem).to.be.a('string');
       expect(own.servers.map((server: { name: string }) => server.name)).to.deep.equal([own.self]);
       expect(own.absent).to.deep.equal([]);
+      const { healthy, checks } = await one.good('gantry.server.health');
+      const sick = checks.filter((check: { healthy: boolean }) => !check.healthy);
+      expect(healthy).to.equal(false);
+      expect(sick.map((check: { name: string }) => check.name)).to.include('key-value store');
       for (const service of ['wait', 'roll', 'rolling', 'cancelRoll']) {
         expect(await code(`gantry.cluster.${service}`), service).to.equal('503 KV_UNAVAILABLE');
       }
