@@ -2,7 +2,10 @@
 export { type Static, type TObject, type TSchema, Type } from 'typebox';
 export { BalancerSettingsSchema } from './balancing.ts';
 export {
+  type AsyncOptions,
   Call,
+  type DurableOptions,
+  type Firing,
   type Identity,
   type InvokeOptions,
   type Message,
@@ -34,7 +37,8 @@ export {
   toGantryError,
 } from './errors.ts';
 export { BOUNDS_MS, BUCKETS } from './histogram.ts';
-export type { Hooks, Sent } from './hooks.ts';
+export type { Fired, Hooks, Sent } from './hooks.ts';
+export { type Job, JobDefinition, jobOf, nextTimes, timesOf } from './jobs.ts';
 export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './key-values.ts';
 export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds.ts';
 export * as kvLimits from './kv-limits.ts';
@@ -61,6 +65,7 @@ export type { Dialect, DialectSupports, DriverError, DriverProblem, Run } from '
 export type { Guard } from './ports/guard.ts';
 export type { HttpClient, HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
 export type { Kv, KvPage, KvSet } from './ports/kv.ts';
+export type { Holder, Lease, Leases, LeasesNow, Renewal } from './ports/leases.ts';
 export type {
   Author,
   Change,
@@ -68,6 +73,7 @@ export type {
   Loading,
   Odb,
   Once,
+  OwnRun,
   Page,
   RecordQuery,
   Reference,
@@ -78,6 +84,33 @@ export type {
   Written,
 } from './ports/odb.ts';
 export type { Passwords } from './ports/password.ts';
+export type {
+  Attempt,
+  Fence,
+  ForgetQuery,
+  JobRuns,
+  NewRun,
+  OpenQuery,
+  Pool,
+  RunCounts,
+  RunEnd,
+  RunKey,
+  Runner,
+  RunOutcome,
+  RunQuery,
+  RunSource,
+  Runs,
+  TakeQuery,
+} from './ports/runs.ts';
+export type {
+  Asker,
+  Backfill,
+  Bucket,
+  DurableCall,
+  Scheduler,
+  SchedulerCounters,
+  SchedulerStatus,
+} from './ports/scheduler.ts';
 export type {
   Histogram,
   Meter,
@@ -112,10 +145,14 @@ export type {
 } from './record.ts';
 export { backoffMs, pause } from './retry.ts';
 export { Agent, ROLLING, Roll, readRoll } from './rolling.ts';
+export { type Schedule, type Times, upcoming } from './schedule.ts';
+export type { OneTime, Schedules } from './schedules.ts';
 export { Secret, SecretText } from './secret.ts';
 export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';
+export type { Services } from './services.ts';
 export type { Session, Sessions } from './sessions.ts';
 export { SlowCalls, type SlowCallsOptions } from './slow-calls.ts';
 export { addStats, Tally, type TallyParts } from './tally.ts';
+export { Timetable } from './timetable.ts';
 export { Turns } from './turns.ts';

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Codec } from './ports/codec.ts';
+import type { RunSource } from './ports/runs.ts';
 
 /** What a transport knows of one message. Everything is optional; `body` alone is enough to make a call. */
 export interface Message {
@@ -26,6 +27,23 @@ export interface Message {
   /** W3C Trace Context, handed on to outgoing calls as it came. */
   readonly traceparent?: string | undefined;
   readonly tracestate?: string | undefined;
+}
+
+/** What the scheduler runs: a job that is due, or a durable call. */
+export interface Firing {
+  /** Null for a durable call. */
+  readonly job: string | null;
+  /**
+   * The same for all attempts, and for nothing else: good as an idempotency key for what is done elsewhere. At most 100
+   * ASCII characters.
+   */
+  readonly token: string;
+  readonly dueAt: Date;
+  /** From 1. */
+  readonly attempt: number;
+  readonly source: RunSource;
+  /** Whose run it is: what an effect in the database is bound to. */
+  readonly owner: string;
 }
 
 /** Who calls, as a guard found out. */
@@ -57,6 +75,32 @@ export interface InvokeOptions {
   readonly timeoutMs?: number;
   /** For a service with a handler for each verb: which one. Default: the calling call's. */
   readonly verb?: string;
+}
+
+/** How a call is treated that must not be forgotten. */
+export interface DurableOptions {
+  /** In all, the first one included. Default: 10. */
+  readonly attempts?: number;
+  /** Before the second attempt; doubles with each. Default: 1000. */
+  readonly backoffMs?: number;
+  /** Default: 5 minutes. */
+  readonly maxBackoffMs?: number;
+  /** Not started earlier. Default: 0. */
+  readonly afterMs?: number;
+  /**
+   * Of the same service and key only the first call is kept, for as long as that is in the history. At most 200
+   * characters. Default: each call is one of its own.
+   */
+  readonly key?: string;
+}
+
+export interface AsyncOptions extends InvokeOptions {
+  readonly callback?: Target | undefined;
+  /**
+   * Kept in the database before this resolves, and run at least once by some server, again after failures and crashes;
+   * what fails for good is in the list of dead ones. Needs the scheduler. The input is JSON.
+   */
+  readonly durable?: boolean | DurableOptions | undefined;
 }
 
 export interface RetryOptions extends InvokeOptions {
@@ -104,7 +148,8 @@ export interface Work {
 export interface Invoker {
   readonly log: Logger;
   invoke(target: Target, input: unknown, from: Call, options: InvokeOptions): Promise<unknown>;
-  invokeAsync(target: Target, input: unknown, from: Call, options: InvokeOptions & { callback?: Target }): void;
+  /** Gives the token of a durable one; undefined of another. */
+  invokeAsync(target: Target, input: unknown, from: Call, options: AsyncOptions): Promise<string> | undefined;
   parallel(work: readonly Work[], from: Call, options: InvokeOptions): Promise<Outcome[]>;
   fanOut(
     work: readonly Work[],
@@ -133,6 +178,8 @@ export class Call {
   security: string | null = null;
   /** The format of the reply, where the caller chose one. */
   encoder: Codec | null = null;
+  /** What the scheduler runs it for; null for a call that came otherwise. */
+  firing: Firing | null = null;
   /** On the clock of `performance.now()`. */
   deadlineAt = Number.POSITIVE_INFINITY;
   /** What still runs of it though its time is over. */
@@ -188,10 +235,15 @@ export class Call {
   /**
    * Stands for the call and all its repeats: made of its `Idempotency-Key`, its channel and its caller, so that nobody
    * meets another's key; all callers of a channel without a guard are one. 64 hex digits. Null where there is no key, the
-   * channel takes no notice of it, or the call is safe. Throws INPUT_INVALID.
+   * channel takes no notice of it, or the call is safe. Of what the scheduler runs it stands for all attempts. Throws INPUT_INVALID.
    */
   get idempotencyKey(): string | null {
     if (this.#idempotencyKey !== undefined) return this.#idempotencyKey;
+    if (this.firing !== null) {
+      const key = createHash('sha256').update(`run ${this.firing.token}`).digest('hex');
+      this.#idempotencyKey = key;
+      return key;
+    }
     const given = this.message.headers?.['idempotency-key'];
     if (given === undefined || this.isSafe) return null;
     if (this.parent !== null) return this.parent.idempotencyKey;
@@ -263,6 +315,7 @@ export class Call {
     child.#verb = verb;
     child.identity = this.identity;
     child.security = this.security;
+    child.firing = this.firing;
     child.deadlineAt = this.deadlineAt;
     child.invoker = this.invoker;
     (this.#children ??= new Set()).add(child);
@@ -278,13 +331,16 @@ export class Call {
   invoke<const T extends Target>(target: T, input: InputOf<T>, options: InvokeOptions = {}): Promise<OutputOf<T>> {
     return this.#running().invoke(target, input, this, options) as Promise<OutputOf<T>>;
   }
-  /** Runs another service and does not wait; a failure is logged. `callback` gets `{ cid, service, ok, value | error }`. */
-  invokeAsync<const T extends Target>(
+  /**
+   * Runs another service and does not wait; a failure is logged. `callback` gets `{ cid, service, ok, value | error }`.
+   * With `durable` it resolves, with the call's token, once the call is kept; what rejects may not be kept.
+   */
+  invokeAsync<const T extends Target, const O extends AsyncOptions = AsyncOptions>(
     target: T,
     input: InputOf<T>,
-    options: InvokeOptions & { callback?: Target } = {},
-  ): void {
-    this.#running().invokeAsync(target, input, this, options);
+    options?: O,
+  ): O extends { readonly durable: true | DurableOptions } ? Promise<string> : void {
+    return this.#running().invokeAsync(target, input, this, options ?? {}) as never;
   }
   /** Runs several at once and waits for all; outcomes are in the order of the work. */
   parallel(work: readonly Work[], options: InvokeOptions = {}): Promise<Outcome[]> {

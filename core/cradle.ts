@@ -12,6 +12,7 @@ import type { HttpHost } from './ports/http.ts';
 import type { Kv } from './ports/kv.ts';
 import type { Odb } from './ports/odb.ts';
 import type { Passwords } from './ports/password.ts';
+import type { Scheduler } from './ports/scheduler.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Transport } from './ports/transport.ts';
 import type { Records } from './record.ts';
@@ -19,6 +20,7 @@ import type { Securities } from './securities.ts';
 import type { ServerInfo } from './server.ts';
 import type { Services } from './services.ts';
 import type { Sessions } from './sessions.ts';
+import type { Timetable } from './timetable.ts';
 
 /** Every token that can be injected. */
 export interface Cradle {
@@ -33,6 +35,8 @@ export interface Cradle {
   /** Where an odb plugin is loaded. */
   records: Records;
   sessions: Sessions;
+  /** The jobs that this server knows of; empty where no odb plugin is loaded. */
+  timetable: Timetable;
   codecs: ReadonlyMap<string, Codec>;
   guards: ReadonlyMap<string, Guard>;
   transports: ReadonlyMap<string, Transport>;
@@ -44,6 +48,7 @@ export interface Cradle {
   bus: Bus;
   kv: Kv;
   checker: Checker;
+  scheduler: Scheduler;
   balancer: Balancer;
   passwords: Passwords;
 }

@@ -5,6 +5,7 @@ import type { ConnectionDefinition, Connections } from './connections.ts';
 import { copy } from './copy.ts';
 import type { Deployments } from './deployments.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from './errors.ts';
+import { checkFuture, checkJob, keepJob } from './jobs.ts';
 import type { Keyring } from './keyring.ts';
 import { isKind, KINDS, type Kind } from './kinds.ts';
 import type { Guard } from './ports/guard.ts';
@@ -123,6 +124,8 @@ export class Drafts {
         return checkSetting(filled.name, filled['value']);
       case 'user':
         return checkUser(filled);
+      case 'job':
+        return checkJob(filled);
       default:
         return [];
     }
@@ -131,6 +134,7 @@ export class Drafts {
   /** Passwords and keys become hashes, and what a module holds is found out. */
   async #keep(kind: string, definition: Definition, past: Definition | null): Promise<Definition> {
     if (kind === 'module') return this.#keepModule(definition, past);
+    if (kind === 'job') return keptJob(definition, past);
     if (kind === 'user') return keepUser(definition, past, this.#parts.passwords);
     const of = { kind, name: definition.name };
     if (kind === 'security') {
@@ -297,6 +301,13 @@ export function kindOf(kind: string): Kind {
     ],
     hint: didYouMean(kind, known),
   });
+}
+
+function keptJob(definition: Definition, past: Definition | null): Definition {
+  const now = Date.now();
+  const problems = checkFuture(definition, past, now);
+  if (problems.length > 0) throw invalid('job', definition.name, problems.map(pointed));
+  return keepJob(definition, past, now);
 }
 
 function invalid(kind: string, name: string, problems: readonly Problem[]): GantryError {

@@ -6,18 +6,20 @@ import type { Effect } from './live-records.ts';
 import type { Logs } from './log.ts';
 import type { Securities, SecurityDefinition } from './securities.ts';
 import { settingsEffect } from './settings.ts';
+import type { Timetable } from './timetable.ts';
 
 interface Parts {
   readonly channels: Channels;
   readonly connections: Connections;
   readonly securities: Securities;
   readonly deployments: Deployments;
+  readonly timetable: Timetable;
   readonly logs: Logs;
 }
 
 /** What each kind of record does to this server, in the order of the kinds. Null: it is only looked up. */
 export function effectsOf(
-  { channels, connections, securities, deployments, logs }: Parts,
+  { channels, connections, securities, deployments, timetable, logs }: Parts,
   follows: readonly string[] | null = null,
 ): ReadonlyMap<string, Effect | null> {
   const effects: Readonly<Record<string, Effect>> = {
@@ -48,6 +50,7 @@ export function effectsOf(
         if (channels.has(name, RECORDS)) channels.unbind(name);
       },
     },
+    job: timetable,
   };
   const isFollowed = (kind: string) => follows === null || follows.includes(kind);
   return new Map(Object.keys(KINDS).map((kind) => [kind, (isFollowed(kind) && effects[kind]) || null]));

@@ -59,6 +59,10 @@ export const CODES = {
   // services that are deployed while running
   MODULE_INVALID: 'invalid',
   CHECK_FAILED: 'unavailable',
+  // jobs and durable calls
+  LEASE_LOST: 'conflict',
+  SCHEDULER_UNAVAILABLE: 'unavailable',
+  RUN_INTERRUPTED: 'unavailable',
   // a call
   ADDRESS_NOT_FOUND: 'missing',
   METHOD_UNSUPPORTED: 'missing',

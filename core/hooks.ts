@@ -2,6 +2,7 @@ import { AsyncParallelHook, AsyncSeriesBailHook, AsyncSeriesHook, AsyncSeriesWat
 import type { Call, Reply } from './call.ts';
 import { GantryError, isGantryError } from './errors.ts';
 import type { Logger } from './log.ts';
+import type { RunKey, RunOutcome, RunSource } from './ports/runs.ts';
 import type { Channel } from './ports/transport.ts';
 import type { Service } from './service.ts';
 
@@ -12,6 +13,22 @@ export interface Sent {
   readonly ms: number;
   readonly error: GantryError | null;
   readonly call: Call | null;
+}
+
+/** One attempt of a job's firing or of a durable call that this server ran, or decided not to run. */
+export interface Fired extends RunKey {
+  /** Null for a durable call. */
+  readonly job: string | null;
+  readonly service: string;
+  readonly source: RunSource;
+  readonly dueAt: Date;
+  /** Null where it was skipped or missed. */
+  readonly startedAt: Date | null;
+  readonly ms: number;
+  /** From when it was due, or ready to be tried again, to its start. */
+  readonly latenessMs: number;
+  readonly outcome: RunOutcome;
+  readonly error: GantryError | null;
 }
 
 /** The whole catalogue. A hook that is not in this table does not exist. */
@@ -36,6 +53,8 @@ export function createHooks() {
     /** The reply is made. ms counts from receipt. */
     done: new SyncHook<[Call, Reply, number]>(['call', 'reply', 'ms']),
     sent: new SyncHook<[Sent]>(['sent']),
+    /** Its outcome is written. */
+    fired: new SyncHook<[Fired]>(['fired']),
   });
 }
 

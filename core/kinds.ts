@@ -2,6 +2,7 @@ import { type TObject, Type } from 'typebox';
 import { BalancerSettingsSchema } from './balancing.ts';
 import { ChannelDefinition, namesOf } from './channels.ts';
 import { ConnectionDefinition } from './connections.ts';
+import { JobDefinition } from './jobs.ts';
 import type { Reference } from './ports/odb.ts';
 import type { Definition } from './record.ts';
 import { SecretText } from './secret.ts';
@@ -28,27 +29,6 @@ const Name = (of: string) =>
     pattern: '^[^\\u0000-\\u001f\\u007f]+$',
     description: `Unique among ${of}`,
   });
-
-const Job = Type.Object(
-  {
-    name: Name('jobs'),
-    service: Type.String({ minLength: 1, description: 'The service that it runs' }),
-    schedule: Type.Union(
-      [
-        Type.Object({ at: Type.String({ format: 'date-time' }) }, { additionalProperties: false }),
-        Type.Object({ everyMs: Type.Integer({ minimum: 1 }) }, { additionalProperties: false }),
-        Type.Object(
-          { cron: Type.String({ minLength: 9 }), timeZone: Type.Optional(Type.String({ minLength: 1 })) },
-          { additionalProperties: false },
-        ),
-      ],
-      { description: 'Once at a time, at an interval, or by a cron expression with an IANA time zone' },
-    ),
-    payload: Type.Optional(Type.Unknown({ description: 'The input of the service' })),
-    active: Type.Optional(Type.Boolean({ default: true })),
-  },
-  { additionalProperties: false },
-);
 
 /** A name is the part of a file's name before its ending, so that a file dropped into a folder has one. */
 const Module = Type.Object(
@@ -180,7 +160,12 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     references: ({ security }) =>
       namesOf(security as ChannelDefinition['security']).map((name) => ({ kind: 'security', name })),
   },
-  job: { description: 'A service that runs at times', schema: Job, fields: ['service', 'active'] },
+  job: {
+    description: 'A service that runs at times',
+    schema: JobDefinition,
+    fields: ['service', 'active'],
+    own: ['since'],
+  },
   user: {
     description: 'A person or program that administers',
     schema: User,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Call } from './call.ts';
 import { GantryError } from './errors.ts';
-import type { Odb, Once, RunSql } from './ports/odb.ts';
+import type { Odb, Once, OwnRun, RunSql } from './ports/odb.ts';
 
 /** Makes what a service writes to the database happen once, however often its handler is entered for one call. */
 export interface Effects {
@@ -10,7 +10,8 @@ export interface Effects {
    * input and `label`. Where that key has been here before, nothing is run, and what `work` gave then is given again: so
    * for a repeat of the call, and for the same service invoked again by the same call with the same input. One run of a
    * handler can use each label once: INVALID. A call without an idempotency key has nothing to come back with: its work
-   * is one transaction, and that is all.
+   * is one transaction, and that is all. In a run of the scheduler it is bound to that run: LEASE_LOST, and nothing done,
+   * where another server may have taken it over.
    * `work` must only run statements: whatever else it does cannot be undone. Rejects as `Odb.once` does.
    */
   once<T>(call: Call, work: (run: RunSql) => Promise<T>, label?: string): Promise<Once<T>>;
@@ -39,7 +40,7 @@ export function effectsOn(odb: () => Odb, service: string): Effects {
         .update(JSON.stringify([service, label, idempotencyKey]))
         .update(printOf(call.input));
       try {
-        return await odb().once(key.digest('hex'), work);
+        return await odb().once(key.digest('hex'), work, ownRun(call));
       } catch (error) {
         // It may be tried again.
         used.delete(use);
@@ -47,6 +48,10 @@ export function effectsOn(odb: () => Odb, service: string): Effects {
       }
     },
   };
+}
+
+function ownRun({ firing }: Call): OwnRun | undefined {
+  return firing === null ? undefined : { token: firing.token, attempt: firing.attempt, owner: firing.owner };
 }
 
 /** What tells one input from another; nothing of a stream, which can be read once only. */

@@ -21,6 +21,7 @@ import type { ServerInfo } from './server.ts';
 import type { Services } from './services.ts';
 import { SignedSessions } from './sessions.ts';
 import { readSnapshot, Snapshots } from './snapshot.ts';
+import type { Timetable } from './timetable.ts';
 
 interface Parts {
   readonly cradle: Cradle;
@@ -30,6 +31,7 @@ interface Parts {
   readonly services: Services;
   readonly deployments: Deployments;
   readonly fixtures: Fixtures;
+  readonly timetable: Timetable;
   readonly logs: Logs;
   readonly log: Logger;
   readonly server: ServerInfo;
@@ -56,7 +58,7 @@ export class Operations {
   constructor(parts: Parts) {
     this.#parts = parts;
     const { cradle, channels, connections, securities, services, fixtures, logs, log, server, pollMs } = parts;
-    const { deployments, follows } = parts;
+    const { deployments, timetable, follows } = parts;
     const operations = this;
     const late = {
       get keyring(): Keyring {
@@ -81,7 +83,7 @@ export class Operations {
     this.#reconciler = new Reconciler(
       lately({
         keep,
-        effects: effectsOf({ channels, connections, securities, deployments, logs }, follows),
+        effects: effectsOf({ channels, connections, securities, deployments, timetable, logs }, follows),
         fixed,
         open: ({ kind, name, body }: Stored) => {
           const { value, problems } = open({ name, ...body }, this.keyring, `${kind}/${name}`);

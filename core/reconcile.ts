@@ -104,7 +104,8 @@ export class Reconciler {
   start(): void {
     const { bus, pollMs } = this.#parts;
     if (this.#stopped) return;
-    this.#unsubscribe = bus?.subscribe(({ revision }) => void this.#follow(revision)) ?? (() => {});
+    this.#unsubscribe =
+      bus?.subscribe(({ topic, revision }) => void (topic === 'changed' && this.#follow(revision))) ?? (() => {});
     this.#timer = setInterval(() => this.#poll(), pollMs);
     this.#timer.unref();
   }

@@ -10,9 +10,11 @@ import type { Logger } from './log.ts';
 import type { Effects } from './once.ts';
 import type { Balancer } from './ports/balancer.ts';
 import type { Guard } from './ports/guard.ts';
+import type { Scheduler } from './ports/scheduler.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Outlets, Transport } from './ports/transport.ts';
 import type { Records } from './record.ts';
+import type { Schedules } from './schedules.ts';
 import type { ServerInfo } from './server.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -63,6 +65,10 @@ export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly plugins: LoadedPlugins;
   /** What changes while running; null where no ODB plugin is loaded. */
   readonly records: Records | null;
+  /** Makes, changes and removes jobs; null where no ODB plugin is loaded. */
+  readonly schedule: Schedules | null;
+  /** What runs jobs and durable calls; null where no scheduler plugin is loaded. */
+  readonly scheduler: Scheduler | null;
   readonly server: ServerInfo;
   readonly services: ServiceNames;
   /** Sessions of users; null where no ODB plugin is loaded. */

@@ -1,7 +1,9 @@
-import type { Call, InvokeOptions, Invoker, Outcome, RetryOptions, Target, Work } from './call.ts';
+import type { AsyncOptions, Call, InvokeOptions, Invoker, Outcome, RetryOptions, Target, Work } from './call.ts';
+import { durably } from './durable.ts';
 import { didYouMean, GantryError, toGantryError } from './errors.ts';
 import type { Hooks } from './hooks.ts';
 import type { Logger } from './log.ts';
+import type { Scheduler } from './ports/scheduler.ts';
 import type { Meter } from './ports/stats.ts';
 import { backoffMs, pause } from './retry.ts';
 import type { Handlers, Service } from './service.ts';
@@ -14,6 +16,8 @@ export interface ServicesParts {
   meter(service: string): Meter | null;
   /** Gives the service what it needs and makes its handlers. */
   build(service: Service, name: string): Handlers<unknown, unknown>;
+  /** What keeps durable calls; null where no plugin does. */
+  scheduler(): Scheduler | null;
 }
 
 /** Deploys, retires and invokes services. */
@@ -93,18 +97,35 @@ export class Services implements Invoker {
     } finally {
       if (slot.meter !== null) slot.meter.record(performance.now() - startedAt, failed);
       from.release(call);
+      // The scheduler waits for it before it starts the next attempt.
+      if (from.firing !== null && from.parent === null) from.late ??= call.late;
     }
   }
 
-  invokeAsync(target: Target, input: unknown, from: Call, options: InvokeOptions & { callback?: Target }): void {
+  /**
+   * Runs a service for the server itself, with a call of its own; stopping waits for it.
+   */
+  async run(name: string, input: unknown, call: Call, options: InvokeOptions): Promise<unknown> {
+    call.invoker = this;
+    this.#background++;
+    try {
+      return await this.invoke(name, input, call, options);
+    } finally {
+      this.#ended();
+    }
+  }
+
+  invokeAsync(target: Target, input: unknown, from: Call, options: AsyncOptions): Promise<string> | undefined {
     const slot = this.#invoked(target);
-    const { callback } = options;
+    const { callback, durable = false } = options;
     if (callback !== undefined) this.#invoked(callback);
+    if (durable !== false) return durably(this.#parts.scheduler(), slot.name, input, from, options);
     this.#behind(from, async (call) => {
       const outcome = await this.#outcome({ service: slot.name, input }, call, options);
       if (callback !== undefined) await this.invoke(callback, told(slot.name, call, outcome), call, {});
       else if (!outcome.ok) call.log.error({ service: slot.name, error: outcome.error }, 'an asynchronous call failed');
     });
+    return undefined;
   }
 
   parallel(work: readonly Work[], from: Call, options: InvokeOptions): Promise<Outcome[]> {
@@ -178,9 +199,10 @@ export class Services implements Invoker {
     this.#background++;
     work(call)
       .catch((error: unknown) => call.log.error({ error }, 'an asynchronous call failed'))
-      .finally(() => {
-        if (--this.#background === 0) for (const idle of this.#idle.splice(0)) idle();
-      });
+      .finally(() => this.#ended());
+  }
+  #ended(): void {
+    if (--this.#background === 0) for (const idle of this.#idle.splice(0)) idle();
   }
 
   async #outcome({ service, input }: Work, from: Call, options: InvokeOptions): Promise<Outcome> {
@@ -212,7 +234,8 @@ export class Services implements Invoker {
   }
 }
 
-function told(service: string, call: Call, outcome: Outcome): object {
+/** What a callback is invoked with. */
+export function told(service: string, call: Pick<Call, 'cid'>, outcome: Outcome): object {
   return outcome.ok
     ? { cid: call.cid, service, ok: true, value: outcome.value }
     : {

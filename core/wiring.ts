@@ -13,11 +13,13 @@ import type { Logger, Logs } from './log.ts';
 import { Membership } from './membership.ts';
 import { effectsOn } from './once.ts';
 import { Operations } from './operations.ts';
+import { schedulesOn } from './schedules.ts';
 import type { Secret } from './secret.ts';
 import { Securities } from './securities.ts';
 import type { ServerInfo } from './server.ts';
 import { raise, type Service } from './service.ts';
 import { Services } from './services.ts';
+import { Timetable } from './timetable.ts';
 
 export interface WiringOptions {
   readonly logs: Logs;
@@ -58,6 +60,7 @@ export interface Wired {
   readonly connections: Connections;
   readonly securities: Securities;
   readonly fixtures: Fixtures;
+  readonly timetable: Timetable;
   /** Null without an odb plugin. */
   readonly operations: Operations | null;
   /** Null where this process is none of a cluster. */
@@ -92,11 +95,13 @@ export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Give
     ...parts,
     meter: (service) => (cradle.stats as Cradle['stats'] | null)?.meter(service) ?? null,
     build: (service, own) => service.create(depsOf(service, own)),
+    scheduler: () => cradle.scheduler as Cradle['scheduler'] | null,
   });
   const connections = new Connections({ ...parts, transports });
   const channels = new Channels({ ...parts, services, codecs, securities, transports, idempotency: late.idempotency });
   const bound = { channels, connections, securities, log };
   const fixtures = new Fixtures({ ...bound, transports, guards, records: hasOdb });
+  const timetable = new Timetable();
   let operations: Operations | null = null;
   let dictionaries: Dictionaries | null = null;
   if (hasOdb) {
@@ -109,7 +114,7 @@ export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Give
         return cradle.checker as Cradle['checker'] | null;
       },
     });
-    const own = { cradle, services, deployments, fixtures, logs, server, secrets, pollMs, follows };
+    const own = { cradle, services, deployments, fixtures, timetable, logs, server, secrets, pollMs, follows };
     operations = new Operations({ ...bound, ...own });
     const { records } = operations;
     dictionaries = new LiveDictionaries(
@@ -147,6 +152,8 @@ export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Give
       kv: late.kv(),
       plugins: { transports, guards },
       records: operations?.records ?? null,
+      schedule: operations === null ? null : schedulesOn(operations.records, own),
+      scheduler: cradle.scheduler as Cradle['scheduler'] | null,
       server,
       services,
       sessions: operations?.sessions ?? null,
@@ -154,7 +161,7 @@ export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Give
     };
   }
 
-  return { server, services, channels, connections, securities, fixtures, operations, membership };
+  return { server, services, channels, connections, securities, fixtures, timetable, operations, membership };
 }
 
 /** What is made of the kv plugin when it is first asked for. */

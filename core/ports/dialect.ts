@@ -5,10 +5,21 @@ export interface Dialect {
   options(): Record<string, unknown>;
   /** The SQL type of a text that compares exactly ('a', 'A', 'a ' and 'ä' differ) and sorts by code points. */
   exactText(length: number): string;
+  /**
+   * An expression: the engine's own clock, in whole ms since 1970, of the moment of the statement and not of the
+   * transaction's beginning; an integer, whatever the zone of the session is.
+   */
+  readonly now: string;
   /** Options of every table, e.g. its character set, handed to Sequelize's createTable as they are. */
   readonly tables?: Readonly<Record<string, unknown>>;
   /** Once, before the first connection, e.g. to make a folder. */
   prepare?(): Promise<void>;
+  /**
+   * A statement for the beginning of a transaction: the engine undoes it after so many ms without a word, since who is
+   * frozen must not keep others from what he has locked. Null: after as long as the connection was told at first. It gives
+   * null where nothing has to be said. Absent: the engine cannot do it.
+   */
+  patience?(ms: number | null): string | null;
   /** Waits until no other server migrates. `run` is one connection, inside a transaction that outlives the migration. */
   lock(run: Run): Promise<void>;
   /** Where the end of the transaction does not release it. */

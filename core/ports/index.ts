@@ -8,6 +8,7 @@ import type { HttpHost } from './http.ts';
 import type { Kv } from './kv.ts';
 import type { Odb } from './odb.ts';
 import type { Passwords } from './password.ts';
+import type { Scheduler } from './scheduler.ts';
 import type { Stats } from './stats.ts';
 import type { Transport } from './transport.ts';
 
@@ -23,6 +24,7 @@ export interface Ports {
   password: Passwords;
   stats: Stats;
   guard: Guard;
+  scheduler: Scheduler;
   feature: object;
   http: HttpHost;
   transport: Transport;
@@ -72,6 +74,12 @@ export const PORTS: { readonly [P in Port]: PortRules } = {
   password: { many: false, token: 'passwords', stage: 0, methods: ['hash', 'verify'] },
   stats: { many: false, token: 'stats', stage: 0, methods: ['meter', 'snapshot'] },
   guard: { many: true, token: 'guards', stage: 1, methods: ['compile'] },
+  scheduler: {
+    many: false,
+    token: 'scheduler',
+    stage: 1,
+    methods: [...['status', 'accept', 'fire', 'backfill', 'replay', 'bury', 'cancel', 'history', 'find', 'latest']],
+  },
   feature: { many: true, token: 'features', stage: 1, methods: [] },
   http: { many: false, token: 'http', stage: 2, methods: ['route', 'upgrade', 'refuse', 'origin', 'urls'] },
   transport: { many: true, token: 'transports', stage: 2, methods: [] },

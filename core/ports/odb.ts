@@ -1,4 +1,9 @@
 import type { GantryError } from '../errors.ts';
+import type { Leases } from './leases.ts';
+import type { Page } from './page.ts';
+import type { RunKey, Runs } from './runs.ts';
+
+export type { Page } from './page.ts';
 
 /**
  * Keeps records: what changes while running, the same for every server. Knows how to keep them, not what they mean.
@@ -40,10 +45,18 @@ export interface Odb {
    * Where the key is kept already, nothing is run, and what `work` gave then is given again. Of two at the same time
    * the later one waits for the earlier one's end, and runs where that failed. What `work` throws undoes everything, the
    * key too, and is thrown on. `work` runs at most once for one asking, and must do nothing but run statements: it must not ask the odb for more.
+   * With `within` nothing is done, and nothing given again, unless that run is still running by that owner: LEASE_LOST. It cannot be ended meanwhile.
    */
-  once<T>(key: string | null, work: (run: RunSql) => Promise<T>): Promise<Once<T>>;
+  once<T>(key: string | null, work: (run: RunSql) => Promise<T>, within?: OwnRun): Promise<Once<T>>;
   /** Forgets keys that were kept before that time, and tells how many. */
   forget(before: Date): Promise<number>;
+  readonly leases: Leases;
+  readonly runs: Runs;
+}
+
+/** A run, and who is to be running it. */
+export interface OwnRun extends RunKey {
+  readonly owner: string;
 }
 
 /**
@@ -179,13 +192,4 @@ export interface HistoryQuery {
   readonly ascending?: boolean;
   readonly after?: string;
   readonly limit: number;
-}
-
-/** Stable: a record that stays is on exactly one page, whatever is created and removed meanwhile. */
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** For the next page; null on the last one. Opaque. A malformed one is refused with INPUT_INVALID. */
-  readonly next: string | null;
-  /** How many there are on all pages. */
-  readonly total: number;
 }

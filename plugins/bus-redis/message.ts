@@ -25,7 +25,7 @@ export function read(text: string): Message | string {
   }
   if (typeof parsed !== 'object' || parsed === null) return 'it is no object';
   const { topic, revision, from, sender } = parsed as Partial<Record<string, unknown>>;
-  if (topic !== 'changed') return 'its topic is not known';
+  if (topic !== 'changed' && topic !== 'runs') return 'its topic is not known';
   if (typeof from !== 'string' || typeof sender !== 'string') return 'it does not say whose it is';
   if (!Number.isSafeInteger(revision) || (revision as number) < 0) return 'its revision is none';
   return { event: { topic, revision: revision as number, from }, sender };

@@ -13,6 +13,8 @@ const EXACT = '/*M!100300 utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */';
 /** Names of locks are the whole server's, and at most 64 characters long. */
 const LOCK = "CONCAT('gantry.', MD5(DATABASE()))";
 const LOCK_STEP_S = 2;
+/** In UTC: UNIX_TIMESTAMP() would take the zone of the session, in which an hour may come twice. */
+const NOW = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
 /** A longer silence than that in which the server ends a statement: it hangs, or the way to it is gone. */
 const SILENCE_MS = 2000;
 /** How long a transaction may hold its locks without a word: its server is frozen, or gone without a farewell. */
@@ -29,6 +31,8 @@ export default definePlugin({
       supports: { transactionalDdl: false, emptyText: true },
       options: () => options(config, server.name),
       exactText: (length) => `VARCHAR(${length}) CHARACTER SET utf8mb4 COLLATE ${EXACT}`,
+      now: NOW,
+      patience: (ms) => patience(ms, config.statementTimeoutMs),
       tables: { engine: 'InnoDB', charset: 'utf8mb4', collate: EXACT },
       async lock(run) {
         // The session's, not the transaction's: here a transaction ends with each table that is made.
@@ -90,12 +94,23 @@ interface Inside {
   readonly _closing?: unknown;
 }
 
+/** In MySQL that of the connection, which is closed then also while it is idle: the pool opens another one. */
+function patience(ms: number | null, statementTimeoutMs: number): string {
+  const seconds = ms === null ? 'DEFAULT' : Math.ceil(ms / 1000);
+  const writing = ms === null ? idleSeconds(statementTimeoutMs) : seconds;
+  return `SET SESSION /*M!100300 idle_write_transaction_timeout = ${writing}, idle_readonly_transaction_timeout = ${seconds} */ /*!80017 wait_timeout = ${seconds} */`;
+}
+
+function idleSeconds(statementTimeoutMs: number): number {
+  return IDLE_S + Math.ceil(statementTimeoutMs / 1000);
+}
+
 /** What a session must be like, whatever the server's own settings are. */
 async function settle(connection: Connection, statementTimeoutMs: number): Promise<void> {
   const seconds = Math.ceil(statementTimeoutMs / 1000);
   const settings = [
     `/*M!100300 max_statement_time = ${statementTimeoutMs / 1000}, */`,
-    `/*M!100300 idle_write_transaction_timeout = ${IDLE_S + seconds}, */`,
+    `/*M!100300 idle_write_transaction_timeout = ${idleSeconds(statementTimeoutMs)}, */`,
     `/*!80017 max_execution_time = ${statementTimeoutMs}, */`,
     `innodb_lock_wait_timeout = ${seconds},`,
     // Too long a text is an error and is not cut; a backslash escapes, as Sequelize takes for granted.

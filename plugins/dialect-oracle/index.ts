@@ -6,6 +6,12 @@ import { classify, codeOf } from './failures.ts';
 
 /** How texts compare and sort; a trigger at log-on may have chosen a language's way. */
 const SESSION = 'ALTER SESSION SET NLS_COMP = BINARY NLS_SORT = BINARY';
+/** An interval has no length in one unit: it is told in its parts. */
+const SINCE_1970 = "(SYS_EXTRACT_UTC(SYSTIMESTAMP) - CAST(DATE '1970-01-01' AS TIMESTAMP))";
+const PARTS_MS = { DAY: 86_400_000, HOUR: 3_600_000, MINUTE: 60_000, SECOND: 1000 };
+const NOW = `FLOOR(${Object.entries(PARTS_MS)
+  .map(([part, ms]) => `EXTRACT(${part} FROM ${SINCE_1970}) * ${ms}`)
+  .join(' + ')})`;
 /** Waits in steps, so that no call lasts: each may be bounded in time. */
 const LOCK_STEP_S = 2;
 /** A block, since LOCK TABLE needs a table, and knows none that is made after it. ORA-00955: it is there. */
@@ -27,6 +33,7 @@ export default definePlugin({
       options: () => options(config),
       // By the bytes of AL32UTF8, which is by code points. (NVARCHAR2 sorts by those of UTF-16, which is not.)
       exactText: (length) => `VARCHAR2(${length} CHAR)`,
+      now: NOW,
       async lock(run) {
         while (true) {
           try {

@@ -7,6 +7,8 @@ import { advise, classify } from './failures.ts';
 /** Of advisory locks, which one: the word 'gantry' as a number. */
 const LOCK = '113668162613881';
 const LOCK_STEP_MS = 100;
+/** The functions without `clock` tell when the transaction or the statement began. */
+const NOW = 'CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)';
 /** The server says first that a statement took too long; after this much more, it says nothing at all. */
 const SILENCE_MS = 2000;
 /** How long a transaction may hold its locks without a word: its server is frozen, or gone without a farewell. */
@@ -23,6 +25,8 @@ export default definePlugin({
       options: () => options(config, server.name),
       // "C": by the bytes of UTF-8, which is by code points, whatever the language of the database.
       exactText: (length) => `VARCHAR(${length}) COLLATE "C"`,
+      now: NOW,
+      patience: (ms) => (ms === null ? null : `SET LOCAL idle_in_transaction_session_timeout = ${ms}`),
       async lock(run) {
         // Asked for again and again instead of waited for: no statement lasts, so each may be bounded in time.
         while (true) {

@@ -7,6 +7,8 @@ import { driverFor } from './driver.ts';
 import { prepareFile } from './file.ts';
 
 const MEMORY = ':memory:';
+/** From days since noon in 4714 BC; its other functions know milliseconds since 3.42 only. */
+const NOW = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
 
 /** Result codes (https://www.sqlite.org/rescode.html) by what they mean to who asked. */
 const PROBLEMS: Readonly<Record<string, DriverProblem>> = {
@@ -59,6 +61,7 @@ export default definePlugin({
         foreignKeys: false,
       }),
       exactText: (length) => `VARCHAR(${length}) COLLATE BINARY`,
+      now: NOW,
       ...(inMemory
         ? {}
         : {

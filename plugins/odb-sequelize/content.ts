@@ -1,7 +1,10 @@
 import { type Author, GantryError, type Problem, type Write } from '../../core/api.ts';
 
 /** The longest text of each column, in characters (code points). */
-export const LONGEST = { kind: 64, name: 200, field: 64, value: 200, author: 200, cid: 200, key: 200 } as const;
+export const LONGEST = {
+  ...{ kind: 64, name: 200, field: 64, value: 200, author: 200, cid: 200, key: 200 },
+  ...{ holder: 100, server: 200, token: 100, job: 200, service: 200, code: 200, reason: 4000 },
+} as const;
 
 /** Whether every engine keeps and compares it as it is: NUL is refused by some, half a surrogate pair changed by others. */
 export function isStorable(text: string): boolean {

@@ -4,7 +4,7 @@ import { backoffMs, type Dialect, type DialectSupports, GantryError, type Logger
 import { Failures } from './failures.ts';
 import { migrate } from './migrator.ts';
 import { Session } from './session.ts';
-import { NamedTurns, Turns, untilAborted } from './turns.ts';
+import { NamedTurns, Turns, untilAborted, within } from './turns.ts';
 
 export interface Limits {
   /** For one operation, all its tries included. */
@@ -15,8 +15,13 @@ export interface Limits {
   readonly migrateTimeoutMs: number;
 }
 
+/** What may be tried once more where the connection was lost: nothing that was begun, what was not ended, or all. */
+type Again = 'unbegun' | 'unended' | 'all';
+
 /** How often the same is tried where others were in its way. */
 const TRIES = 6;
+/** How long a transaction that waits for nobody may be silent: else a server that is frozen stands in the way of all. */
+const SILENCE_MS = 3000;
 /** How long stop() waits for what is under way. */
 const STOP_MS = 5000;
 /** And for connections to close. */
@@ -71,16 +76,34 @@ export class Database {
       } finally {
         await session.end();
       }
-    }, true);
+    }, 'unended');
+  }
+
+  /** Statements that are each their own and change something; done twice they come to the same. */
+  async steps<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#dialect.oneWriter === true) return this.rewrite(work);
+    const result = await this.read(work);
+    this.#hasRoom();
+    return result;
   }
 
   /** All of it, or nothing; what is only rehearsed is undone at its end. */
   async write<T>(work: (session: Session) => Promise<T>, rehearsed = false): Promise<T> {
     const result = await this.#operate(
       (sequelize, signal) => this.#transact(sequelize, signal, work, rehearsed),
-      rehearsed,
+      rehearsed ? 'unended' : 'unbegun',
     );
     if (!rehearsed) this.#hasRoom();
+    return result;
+  }
+
+  /** As write(), for work that knows again what it did: it is tried once more where nobody can know whether it was done. */
+  async rewrite<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const result = await this.#operate(
+      (sequelize, signal) => this.#transact(sequelize, signal, work, false, SILENCE_MS),
+      'all',
+    );
+    this.#hasRoom();
     return result;
   }
 
@@ -102,7 +125,7 @@ export class Database {
       } finally {
         leave();
       }
-    }, true);
+    }, 'unended');
     this.#hasRoom();
     return result;
   }
@@ -110,6 +133,11 @@ export class Database {
   /** What the failure of a statement that is not this plugin's own is to who asked for it. */
   told(thrown: unknown): GantryError {
     return this.#failures.ofStatement(thrown);
+  }
+
+  /** Of the dialect. */
+  get now(): string {
+    return this.#dialect.now;
   }
 
   get supports(): DialectSupports {
@@ -254,10 +282,12 @@ export class Database {
     signal: AbortSignal,
     work: (session: Session) => Promise<T>,
     rehearsed = false,
+    silenceMs: number | null = null,
   ): Promise<T> {
     const leave = this.#dialect.oneWriter === true ? await this.#turns.enter(signal) : () => {};
     try {
-      const session = await Session.writing(sequelize, signal);
+      const patience = this.#dialect.patience?.(silenceMs) ?? null;
+      const session = await Session.writing(sequelize, signal, patience);
       try {
         const result = await work(session);
         if (!rehearsed) await session.commit();
@@ -270,13 +300,13 @@ export class Database {
     }
   }
 
-  async #operate<T>(work: (sequelize: Sequelize, signal: AbortSignal) => Promise<T>, repeatable: boolean): Promise<T> {
+  async #operate<T>(work: (sequelize: Sequelize, signal: AbortSignal) => Promise<T>, again: Again): Promise<T> {
     const sequelize = this.#sequelize;
     if (sequelize === null) throw this.#problem ?? new GantryError('ODB_UNAVAILABLE', 'The database is not connected');
     try {
       this.#refuseAnother(sequelize);
       const result = await this.#bounded(this.#limits.timeoutMs, (signal) =>
-        this.#tryOften((last) => work(sequelize, last), repeatable, signal),
+        this.#tryOften((last) => work(sequelize, last), again, signal),
       );
       this.#mended();
       return result;
@@ -292,18 +322,23 @@ export class Database {
     }
   }
 
-  async #tryOften<T>(work: (signal: AbortSignal) => Promise<T>, repeatable: boolean, signal: AbortSignal): Promise<T> {
+  async #tryOften<T>(work: (signal: AbortSignal) => Promise<T>, what: Again, signal: AbortSignal): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await work(signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        const { again, begun } = this.#failures.of(thrown);
-        const most = again === 'often' ? TRIES : again === 'once' && (repeatable || !begun) ? 2 : 1;
-        if (attempt >= most) throw thrown;
+        if (attempt >= this.#triesAfter(thrown, what)) throw thrown;
         await pause(backoffMs(attempt, { backoffMs: 20, maxBackoffMs: 500 }), signal);
       }
     }
+  }
+
+  #triesAfter(thrown: unknown, what: Again): number {
+    const { again, begun, uncertain } = this.#failures.of(thrown);
+    if (again === 'often') return TRIES;
+    if (uncertain === true) return what === 'all' ? 2 : 1;
+    return again === 'once' && (what !== 'unbegun' || !begun) ? 2 : 1;
   }
 
   /** Rejects when the time is over or the server stops; what is under way then is cut off by the signal. */
@@ -359,10 +394,4 @@ export class Database {
     this.#problem = null;
     this.#log.info({}, 'the database is available');
   }
-}
-
-/** Waits at most so long, however it ends. */
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
-  const over = new AbortController();
-  await Promise.race([work.catch(() => {}), pause(ms, over.signal)]).finally(() => over.abort());
 }

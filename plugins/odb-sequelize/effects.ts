@@ -1,7 +1,9 @@
-import { GantryError, type Once, type RunSql } from '../../core/api.ts';
+import { GantryError, type Once, type OwnRun, type RunSql } from '../../core/api.ts';
 import { LONGEST, problemOf } from './content.ts';
 import type { Database } from './database.ts';
+import { holdRun } from './fences.ts';
 import { timeOf } from './history.ts';
+import { checkOwn } from './run-checks.ts';
 import type { Session } from './session.ts';
 import { limit, listed, raw, sql } from './sql.ts';
 import { Statements } from './statements.ts';
@@ -17,11 +19,13 @@ export async function once<T>(
   database: Database,
   key: string | null,
   work: (run: RunSql) => Promise<T>,
+  within: OwnRun | null = null,
 ): Promise<Once<T>> {
-  if (key === null) return (await first(database, null, work)) as Once<T>;
+  if (within !== null) checkOwn(within);
+  if (key === null) return (await first(database, null, work, within)) as Once<T>;
   checkKey(key);
   while (true) {
-    const done = await first(database, key, work);
+    const done = await first(database, key, work, within);
     if (done !== null) return done as Once<T>;
     const kept = await database.read((session) => find(session, key));
     if (kept !== null) return { first: false, value: kept.value as T };
@@ -45,12 +49,14 @@ async function first(
   database: Database,
   key: string | null,
   work: (run: RunSql) => Promise<unknown>,
+  within: OwnRun | null,
 ): Promise<Once<unknown> | null> {
   const named = key ?? '(without a key)';
   let taken = false;
   let begun = false;
   let thrown: { readonly error: unknown } | null = null;
   const transaction = async (session: Session, signal: AbortSignal): Promise<Once<unknown>> => {
+    if (within !== null) await holdRun(session, within);
     taken = key !== null && !(await claim(database, session, key));
     if (taken) throw new GantryError('RECORD_DUPLICATE', `The effect '${named}' is there already`);
     begun = true;

@@ -10,6 +10,8 @@ export interface Failure {
   readonly begun: boolean;
   /** It answers, and has no room for changes. */
   readonly full?: true;
+  /** It may have been done. */
+  readonly uncertain?: true;
 }
 
 /** What Sequelize calls what happened, for each what it is and what the operator should look at. */
@@ -83,7 +85,7 @@ export class Failures {
     }
     if (thrown instanceof Uncertain && !isRefusal(thrown)) {
       const text = 'The connection to the database was lost at the end of the change, which may have been made';
-      return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun };
+      return { error: this.unavailable(text, this.#hint(thrown), thrown), again: 'never', begun, uncertain: true };
     }
     if (!begun || what === 'denied') {
       const text = 'The database cannot be reached';

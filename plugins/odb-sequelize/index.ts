@@ -5,9 +5,11 @@ import { checkLimit } from './cursor.ts';
 import { Database } from './database.ts';
 import { forget, once } from './effects.ts';
 import { history } from './history.ts';
+import { leasesOn } from './leases.ts';
 import { referrersOf } from './links.ts';
 import { list } from './listing.ts';
 import { changes, load, pick, revisionOf } from './reader.ts';
+import { runsOn } from './runs.ts';
 import { write } from './writer.ts';
 
 const Config = Type.Object(
@@ -62,8 +64,10 @@ export default definePlugin({
       history: (query) => database.read((session) => history(session, query)),
       write: (writes, by) => write(database, writes, by),
       rehearse: async (writes, by) => void (await write(database, writes, by, true)),
-      once: (key, work) => once(database, key, work),
+      once: (key, work, within) => once(database, key, work, within),
       forget: (before) => forget(database, before),
+      leases: leasesOn(database),
+      runs: runsOn(database),
       start: () => database.start(),
       stop: () => database.stop(),
     };

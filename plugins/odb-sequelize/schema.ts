@@ -1,4 +1,4 @@
-import { DataTypes, type ModelAttributeColumnOptions, type Sequelize } from 'sequelize';
+import { DataTypes, type ModelAttributeColumnOptions, Op, type Sequelize } from 'sequelize';
 import type { Dialect } from '../../core/api.ts';
 import type { Row, Session } from './session.ts';
 import { raw, type Sql, sql, type Value } from './sql.ts';
@@ -50,13 +50,17 @@ export class Schema {
     await this.#sequelize.getQueryInterface().createTable(name, Object.fromEntries(made), options);
   }
 
-  /** Names have at most 30 characters: older versions of Oracle take no more. */
-  async index(table: string, name: string, fields: readonly string[]): Promise<void> {
+  /**
+   * Names have at most 30 characters: older versions of Oracle take no more. With `given`, only rows that have this
+   * column are in it, where the engine can leave the others out.
+   */
+  async index(table: string, name: string, fields: readonly string[], given?: string): Promise<void> {
     const queries = this.#sequelize.getQueryInterface();
     const options = { ...this.#within };
     const there = (await queries.showIndex(table, options)) as readonly { readonly name: string }[];
     if (there.some((index) => index.name.toLowerCase() === name)) return;
-    await queries.addIndex(table, { name, fields: [...fields], ...options });
+    const where = given === undefined ? {} : { where: { [given]: { [Op.ne]: null } } };
+    await queries.addIndex(table, { name, fields: [...fields], ...where, ...options });
   }
 
   /** MySQL's plain TEXT ends at 64 kB; the others have one size, and Sequelize warns of a second. */

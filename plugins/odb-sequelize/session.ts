@@ -1,7 +1,7 @@
 import { QueryTypes, Sequelize, Transaction } from 'sequelize';
 import type { SqlResult } from '../../core/api.ts';
 import { CHANGING, type Foreign } from './foreign.ts';
-import { Sql, type Value } from './sql.ts';
+import { raw, Sql, type Value } from './sql.ts';
 import { untilAborted } from './turns.ts';
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -62,8 +62,11 @@ export class Session {
     return new Session(sequelize, connection, { connection } as Handle, signal);
   }
 
-  /** For statements that are done together, or not at all. Rejects with Unreached where it could not begin. */
-  static async writing(sequelize: Sequelize, signal: AbortSignal): Promise<Session> {
+  /**
+   * For statements that are done together, or not at all, after the first one, where there is one. Rejects with Unreached
+   * where it could not begin.
+   */
+  static async writing(sequelize: Sequelize, signal: AbortSignal, first: string | null): Promise<Session> {
     const level = Transaction.ISOLATION_LEVELS.READ_COMMITTED;
     const handle = new Transaction(sequelize, { isolationLevel: level }) as Handle;
     const connection = await acquire(sequelize, { uuid: handle.id }, signal);
@@ -75,6 +78,7 @@ export class Session {
     const session = new Session(sequelize, connection, handle, signal);
     try {
       await handle.begin();
+      if (first !== null) await session.run(raw(first));
       return session;
     } catch (cause) {
       session.#sever();
@@ -262,10 +266,12 @@ function written(sequelize: Sequelize, inner: string): string {
   const { queryGenerator } = sequelize.getQueryInterface() as unknown as {
     queryGenerator: { quoteIdentifier(name: string): string; addLimitAndOffset(options: object): string };
   };
-  const [, rows] = /^limit (\d+)$/.exec(inner) ?? [];
+  if (inner === 'for update') return sequelize.getDialect() === 'sqlite' ? '' : 'FOR UPDATE';
+  const [, rows, offset] = /^limit (\d+)(?: offset (\d+))?$/.exec(inner) ?? [];
   if (rows === undefined) return queryGenerator.quoteIdentifier(inner);
+  const page = { limit: Number(rows), ...(offset === undefined ? {} : { offset: Number(offset) }) };
   // Told of no order, Sequelize would add one of its own for Oracle.
-  return queryGenerator.addLimitAndOffset({ limit: Number(rows), order: [Sequelize.literal('1')] }).trim();
+  return queryGenerator.addLimitAndOffset({ ...page, order: [Sequelize.literal('1')] }).trim();
 }
 
 function bound(values: readonly Value[]): object {

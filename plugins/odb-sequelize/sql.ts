@@ -2,8 +2,9 @@
 export type Value = string | number | null;
 
 /**
- * A piece of SQL that every engine understands, with the values that are bound to it. `[name]` is an identifier and
- * `[limit 5]` the end of a query, each written as the engine wants it; a value is never part of the text.
+ * A piece of SQL that every engine understands, with the values that are bound to it. `[name]` is an identifier, and
+ * `[limit 5]` or `[for update]` the end of a query, each written as the engine wants it; a value is never part of the
+ * text.
  */
 export class Sql {
   readonly parts: readonly string[];
@@ -56,10 +57,16 @@ export function all(conditions: readonly Sql[]): Sql {
   return conditions.length === 0 ? raw('1 = 1') : join(conditions, ' AND ');
 }
 
-/** At most so many rows. */
-export function limit(rows: number): Sql {
-  return raw(`[limit ${Math.trunc(rows)}]`);
+/** At most so many rows, after so many others. */
+export function limit(rows: number, offset = 0): Sql {
+  return raw(offset === 0 ? `[limit ${Math.trunc(rows)}]` : `[limit ${Math.trunc(rows)} offset ${Math.trunc(offset)}]`);
 }
+
+/**
+ * At the end of a query: its rows stay as they are until the end of the transaction, and who waits for one sees it as it
+ * is then. Nothing in SQLite, where a transaction that writes has everything.
+ */
+export const LOCKED = raw('[for update]');
 
 /** Most of what one statement lists: Oracle takes no more than 1000. */
 const LISTED = 512;

@@ -1,3 +1,5 @@
+import { pause } from '../../core/api.ts';
+
 /** One after the other, in the order of their coming. */
 export class Turns {
   #last: Promise<void> = Promise.resolve();
@@ -58,4 +60,10 @@ export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Pr
   } finally {
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** Waits at most so long, however it ends. */
+export async function within(ms: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work.catch(() => {}), pause(ms, over.signal)]).finally(() => over.abort());
 }

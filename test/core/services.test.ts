@@ -183,7 +183,7 @@ describe('services', () => {
       const { call, kernel } = await open([service], { data: '/srv/data', name: 'shop1' });
       expect(given).to.have.all.keys(
         ...['log', 'connections', 'errors', 'plugins', 'records', 'server', 'services', 'sessions', 'stats'],
-        ...['balancer', 'cluster', 'dictionaries', 'effects', 'kv'],
+        ...['balancer', 'cluster', 'dictionaries', 'effects', 'kv', 'schedule', 'scheduler'],
       );
       expect((await call('a')).value).to.deep.equal(['ready', '/srv/data', 'shop1']);
       await kernel.stop();

@@ -82,8 +82,22 @@ interface World {
   child(order: Omit<EffectOrder, 'dialect' | 'config'>): ChildProcess;
 }
 
+/** What each version before this one had: the migrations after it only add these tables. */
+const VERSIONS = [
+  {
+    last: '0001-records',
+    added: ['gantry_effects', 'gantry_leases', 'gantry_runs'],
+    migrated: ['0002-effects', '0003-runs'],
+  },
+  { last: '0002-effects', added: ['gantry_leases', 'gantry_runs'], migrated: ['0003-runs'] },
+];
+
 function testUpgrade({ under }: World): void {
-  it('come to a database of the version before, and nothing there is changed', async () => {
+  for (const version of VERSIONS) testUpgradeFrom(under, version);
+}
+
+function testUpgradeFrom(under: Effects, { last, added, migrated }: (typeof VERSIONS)[number]): void {
+  it(`come to a database that had been migrated up to ${last}, and nothing there is changed`, async () => {
     const config = await under.config();
     const by = { name: 'the test' };
     const old = await openServer(under.dialect, config);
@@ -94,14 +108,15 @@ function testUpgrade({ under }: World): void {
     await old.odb.write([{ action: 'update', kind: 'k', name: 'a', version: 1, body: { n: 2 }, after: { n: 2 } }], by);
     const before = [await old.odb.load(['k']), await old.odb.changes(0, 10)];
     await old.stop();
-    // What 0.2.0 has: the second migration only adds this table.
-    await ask(under.dialect, config, 'DROP TABLE gantry_effects');
-    await ask(under.dialect, config, "DELETE FROM gantry_migrations WHERE name > '0001-records'");
+    for (const table of added) await ask(under.dialect, config, `DROP TABLE ${table}`);
+    await ask(under.dialect, config, `DELETE FROM gantry_migrations WHERE name > '${last}'`);
 
     const server = await openServer(under.dialect, config);
-    expect(server.migrated()).to.deep.equal(['0002-effects']);
+    expect(server.migrated()).to.deep.equal(migrated);
     expect([await server.odb.load(['k']), await server.odb.changes(0, 10)]).to.deep.equal(before);
     expect(await server.odb.once('k', async () => 1)).to.deep.equal({ first: true, value: 1 });
+    expect(await server.odb.runs.counts()).to.deep.equal({ running: 0, waiting: 0, dead: 0 });
+    expect(await server.odb.leases.take('l', { holder: 'h', server: 's' }, 1000)).to.include({ epoch: 1 });
     await server.stop();
     const again = await openServer(under.dialect, config);
     expect(again.migrated()).to.deep.equal([]);

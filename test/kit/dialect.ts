@@ -288,6 +288,98 @@ export function testDialect(kit: DialectUnderTest): void {
     });
   });
 
+  describe('now', () => {
+    before(() => table('kit_now', ['one']));
+    const now = async (options: object = {}): Promise<number> => {
+      const [row] = await rows(`SELECT ${dialect.now} AS ${quoted('n')} FROM ${quoted('kit_now')}`, options);
+      return Number(row?.['n']);
+    };
+
+    it('is the time in whole ms since 1970, whatever the zone is', async () => {
+      const [before, told, after] = [Date.now(), await now(), Date.now()];
+      expect(told).to.satisfy(Number.isSafeInteger);
+      // Of another machine the clock may differ, but not by as much as a zone.
+      expect(told).to.be.within(before - 60_000, after + 60_000);
+    });
+
+    it('goes on within a transaction, by less than a second', async function () {
+      this.timeout(30_000);
+      const { transaction } = await begin(database);
+      try {
+        const seen = [await now({ transaction })];
+        while (seen.length < 4) {
+          const next = await now({ transaction });
+          expect(next).to.be.at.least(seen.at(-1) as number);
+          if (next > (seen.at(-1) as number)) seen.push(next);
+        }
+        expect(
+          seen.filter((ms) => ms % 1000 !== 0),
+          String(seen),
+        ).to.have.lengthOf.at.least(1);
+      } finally {
+        await transaction.rollback();
+      }
+    });
+
+    it('is a number that can be reckoned with and compared', async () => {
+      const sql = `SELECT ${quoted('word')} FROM ${quoted('kit_now')} WHERE ${dialect.now} - $1 > 1000 AND ${dialect.now} + $2 > $3`;
+      const later = Date.now() + 600_000;
+      expect(await words(sql, { bind: [5, 1_200_000, later] })).to.deep.equal(['one']);
+      expect(await words(sql, { bind: [5, 0, later] })).to.deep.equal([]);
+    });
+  });
+
+  describe('patience', () => {
+    before(() => table('kit_patient', ['one']));
+    /** A row that is locked in a transaction, which is then silent; who else wants it, and what became of the first. */
+    const silent = async (name: string, first: string | null) => {
+      await table(name, ['one']);
+      const [a, b] = [await begin((await open()).database), await begin((await open()).database)];
+      if (first !== null) await a.database.query(first, { transaction: a.transaction });
+      const touch = (by: typeof a) =>
+        by.database.query(`UPDATE ${quoted(name)} SET ${quoted('word')} = 'two' WHERE ${quoted('word')} = 'one'`, {
+          transaction: by.transaction,
+        });
+      await touch(a);
+      const waiting = touch(b);
+      return { a, b, touch, waiting };
+    };
+
+    it('is lost with a transaction that is silent for too long: it is undone, and others go on', async function () {
+      this.timeout(60_000);
+      const first = dialect.patience?.(1000) ?? null;
+      if (first === null) return skip(this, 'the engine cannot do it');
+      const { a, b, touch, waiting } = await silent('kit_patience', first);
+      await waiting;
+      await b.transaction.commit();
+      const late = touch(a).then(() => a.transaction.commit());
+      expect(dialect.classify(await failure(late))).to.equal('unavailable');
+      expect(await words(`SELECT ${quoted('word')} FROM ${quoted('kit_patience')}`)).to.deep.equal(['two']);
+    });
+
+    it('is not lost where it is told so, also on a connection where it was less before', async function () {
+      this.timeout(60_000);
+      if (dialect.patience === undefined) return skip(this, 'the engine cannot do it');
+      const { database: other } = await open();
+      const told = async (ms: number | null) => {
+        const { transaction, run } = await begin(other);
+        const first = dialect.patience?.(ms) ?? null;
+        if (first !== null) await other.query(first, { transaction });
+        return { transaction, run };
+      };
+      const sql = `SELECT COUNT(*) AS n FROM ${quoted('kit_patient')}`;
+      const impatient = await told(1000);
+      await impatient.run(sql);
+      await impatient.transaction.commit();
+      const patient = await told(null);
+      await patient.run(sql);
+      // That nothing happens has no sign but the time.
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      await patient.run(sql);
+      await patient.transaction.commit();
+    });
+  });
+
   describe('tables', () => {
     it('are rolled back with the transaction that made them', async function () {
       if (!dialect.supports.transactionalDdl) return skip(this, 'a table that is made ends the transaction');

@@ -3,7 +3,9 @@ import { expect } from 'chai';
 import type { Odb, Page, RecordQuery, Stored, Write } from '../../core/ports/odb.ts';
 import { testOdbChanges } from './odb-changes.ts';
 import { testOdbEffects } from './odb-effects.ts';
+import { testOdbLeases } from './odb-leases.ts';
 import { testOdbModel } from './odb-model.ts';
+import { testOdbRuns } from './odb-runs.ts';
 import { type OdbUnderTest, OdbWorld, refusal } from './odb-world.ts';
 
 export type { OdbDatabase, OdbUnderTest } from './odb-world.ts';
@@ -70,6 +72,8 @@ export function testOdb(under: OdbUnderTest): void {
     testLists(world);
     testOdbChanges(world);
     testOdbEffects(world);
+    testOdbLeases(world);
+    testOdbRuns(world);
     testOdbModel(world);
   });
 }

@@ -7,6 +7,7 @@ import oracleDialect from '../../plugins/dialect-oracle/index.ts';
 import { type Connected, connect, failed } from '../engines/connect.ts';
 import { oracleServer } from '../engines/oracle.ts';
 import { OracleRecorder } from '../engines/oracle-recorder.ts';
+import { violations } from '../engines/oracle-rules.ts';
 import { testDialect } from '../kit/dialect.ts';
 
 const plugin = oracleDialect as unknown as Plugin;
@@ -67,6 +68,15 @@ describe('dialect.oracle', function () {
     const { dialect } = await open();
     expect(dialect.exactText(200)).to.equal('VARCHAR2(200 CHAR)');
     expect(dialect.supports).to.deep.equal({ transactionalDdl: false, emptyText: false });
+  });
+
+  it('tells its time in UTC, in the parts of an interval, and in the words that Oracle has for it', async () => {
+    const { dialect } = await open();
+    const since = "(SYS_EXTRACT_UTC(SYSTIMESTAMP) - CAST(DATE '1970-01-01' AS TIMESTAMP))";
+    const parts = ['DAY', 'HOUR', 'MINUTE', 'SECOND'].map((part) => `EXTRACT(${part} FROM ${since})`);
+    const times = [86_400_000, 3_600_000, 60_000, 1000];
+    expect(dialect.now).to.equal(`FLOOR(${parts.map((part, i) => `${part} * ${times[i]}`).join(' + ')})`);
+    expect(violations({ sql: `SELECT ${dialect.now} AS "n" FROM "t"`, binds: [[]] })).to.deep.equal([]);
   });
 
   describe('lock', () => {

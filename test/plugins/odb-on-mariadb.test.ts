@@ -6,6 +6,7 @@ import { testEffects } from '../engines/odb-effects.ts';
 import { testOutage } from '../engines/odb-outage.ts';
 import { ask, odbDatabase, odbPlugins } from '../engines/odb-plugins.ts';
 import { testRace } from '../engines/odb-race.ts';
+import { testRuns } from '../engines/odb-runs.ts';
 import { journal } from '../fixtures/direct.ts';
 import { testOdb } from '../kit/index.ts';
 import { refusal, wireOdb } from '../kit/odb-world.ts';
@@ -24,6 +25,7 @@ describe('odb.sequelize on MariaDB', () => {
   });
   testRace(dialect, config);
   testEffects({ dialect, config, engine });
+  testRuns({ dialect, config, engine });
   testOutage({
     dialect,
     engine,

@@ -13,12 +13,25 @@ import { type OdbServer, wireOdb } from '../kit/odb-world.ts';
 const by = { name: 'me', cid: 'c1' };
 const config = { service: 'GANTRY', user: 'gantry', password: 'secret' };
 const record = { kind: 'k', version: 1, body: '{"n":1}', changed_at: 5, changed_by: 'me', revision: 3 };
+const lease = { name: 'l', holder: 'h', server: 's', epoch: 1, until_ms: 9000, for_ms: 1000, mark: null, now: 8500 };
+const waiting = {
+  ...{ token: 't', attempt: 1, source: 'schedule', job: 'j', service: 's', due_at: 5, ready_at: 5, pool: 'any' },
+  ...{ state: 'waiting', owner: null, server: null, epoch: 0, started_at: null, ended_at: null, outcome: null },
+  ...{ code: null, reason: null, attempts: 2, repeats: 1, data: '{"a":""}', dead: null, asking: 'x' },
+};
+const running = { ...waiting, token: 'running', state: 'running', owner: 'h' };
+const dead = { ...waiting, token: 'dead', state: null, outcome: 'failed', ended_at: 7, dead: 1 };
 const change = { ...record, name: 'a', action: 'create', cid: null, was: null, became: '{}' };
+
+/** How often a lease is not there yet when it is looked for. */
+let absent = 0;
 
 /** As a database with a few records might answer. */
 function answer(sql: string): Record<string, unknown>[] {
   const from = /FROM "(\w+)"/.exec(sql)?.[1];
   if (/^SELECT COUNT/.test(sql)) return [{ total: 3 }];
+  if (sql.includes('"gantry_leases"')) return /^SELECT/.test(sql) && absent-- > 0 ? [] : [lease];
+  if (sql.includes('"gantry_runs"')) return /MIN\(/.test(sql) ? [{ ready: 5 }] : [waiting, running, dead];
   if (/"moment"/.test(sql)) return [{ ...record, moment: 7, name: 'a' }];
   if (from === 'gantry_effects') return /^SELECT "key"/.test(sql) ? [{ key: 'k' }] : [];
   if (from === 'gantry_counter') return [{ id: 1, revision: 7 }];
@@ -69,6 +82,10 @@ describe('odb.sequelize in the dialect of Oracle', () => {
       'gantry_changes',
       'gantry_counter',
       'gantry_fields_by_value',
+      'gantry_leases',
+      'gantry_runs',
+      'gantry_runs_open',
+      'gantry_runs_open_of_job',
     ]);
     const records = statements.find((sql) => sql.includes('CREATE TABLE "gantry_records"'));
     expect(records).to.include('"name" VARCHAR2(200 CHAR) NOT NULL').and.include('"body" CLOB NOT NULL');
@@ -175,6 +192,92 @@ describe('odb.sequelize in the dialect of Oracle', () => {
       /OFFSET 0 ROWS FETCH NEXT 512 ROWS ONLY$/,
     );
     expect(statements.find((sql) => sql.includes('DELETE'))).to.match(/FROM "gantry_effects" WHERE "key" IN \(:0\)$/);
+  });
+
+  it('takes, renews, releases and removes leases, by the clock of the database', async () => {
+    const { leases } = odb;
+    const [, taken] = await only(() => leases.take('l', { holder: 'h', server: 's' }, 1000));
+    expect(taken).to.include('SYS_EXTRACT_UTC(SYSTIMESTAMP)').and.to.include('"until_ms" <= FLOOR(');
+    absent = 2;
+    const made = await only(() => leases.take('l', { holder: 'h', server: 's' }, 1000));
+    expect(made.filter((sql) => /^INSERT INTO "gantry_leases"/.test(sql))).to.have.lengthOf(1);
+    const held = { name: 'l', holder: 'h', epoch: 1, forMs: 1000, mark: null };
+    for (const renewed of [[], [held], [held, { ...held, mark: 5 }, { ...held, name: 'm', mark: 6 }]]) {
+      const statements = await only(() => leases.renew(renewed));
+      expect(statements).to.have.lengthOf(renewed.length === 0 ? 1 : 2);
+    }
+    await asked(() => leases.release('l', 'h', 1));
+    await asked(() => leases.remove('l', 'h'));
+  });
+
+  const fence = { lease: 'l', holder: 'h', epoch: 1 };
+  const runner = { owner: 'h', server: 's', epoch: 1, now: 10 };
+  const fresh = (i: number) => ({
+    ...({
+      token: `t${i}`,
+      attempt: 1 + (i % 2),
+      source: 'schedule',
+      job: i % 3 === 0 ? null : 'j',
+      service: 's',
+    } as const),
+    ...({ dueAt: i, readyAt: i, pool: 'any', attempts: 1, count: 1, data: i % 5 === 0 ? '' : null } as const),
+    ...({
+      by: i % 4 === 0 ? runner : null,
+      outcome: i % 7 === 0 ? 'missed' : null,
+      reason: i % 7 === 0 ? '' : null,
+    } as const),
+  });
+
+  it('adds runs, the lease first and many rows with one statement', async () => {
+    const runs = Array.from({ length: 2000 }, (_, i) => fresh(i));
+    const statements = await asked(() => odb.runs.add(runs, fence));
+    const told = statements.filter(({ sql }) => !/^(BEGIN|SET|ALTER|COMMIT|ROLLBACK)/.test(sql));
+    expect(told[0]?.sql).to.match(/^SELECT "name" FROM "gantry_leases" WHERE .* FOR UPDATE$/);
+    const inserts = told.filter(({ sql }) => sql.startsWith('INSERT'));
+    expect(inserts.map(({ binds }) => binds.length)).to.deep.equal([2000]);
+  });
+
+  it('takes, starts, ends and moves runs, and each is locked before', async () => {
+    const keys = Array.from({ length: 700 }, (_, i) => ({ token: i === 0 ? 't' : `t${i}`, attempt: 1 + (i % 3) }));
+    await asked(() => odb.runs.take({ ...runner, pools: ['any', 'holder'], limit: 3 }));
+    const started = await only(() => odb.runs.start(keys, runner, fence));
+    expect(started.filter((sql) => /^SELECT .* FROM "gantry_runs" r WHERE .* FOR UPDATE$/.test(sql))).to.have.lengthOf(
+      2,
+    );
+    const ends = keys.slice(0, 100).map((key, i) => ({
+      ...({ ...key, outcome: 'failed', endedAt: 10 + i, code: null, reason: 'x'.repeat(9000), dead: true } as const),
+      followers: [fresh(i)],
+    }));
+    await asked(() => odb.runs.end(ends, null, null));
+    await asked(() => odb.runs.end([{ ...(ends[0] as (typeof ends)[0]), token: 'running', reason: '' }], 'h', fence));
+    await asked(() => odb.runs.move(keys, 'holder'));
+    await asked(() => odb.once('other', async () => 1, { token: 'running', attempt: 1, owner: 'h' }));
+  });
+
+  it('asks for runs', async () => {
+    await asked(() => odb.runs.open({ limit: 5 }));
+    await asked(() => odb.runs.open({ state: 'running', owner: 'h', pools: ['any'], job: 'j', of: 'jobs', limit: 5 }));
+    await asked(() => odb.runs.readyAt(['any', 'queue']));
+    await asked(() => odb.runs.firings(5));
+    await asked(() => odb.runs.find('t'));
+    await asked(() => odb.runs.counts());
+    await asked(() => odb.runs.latest(Array.from({ length: 100 }, (_, i) => `j${i}`)));
+    let next: string | null = null;
+    const all = { job: 'j', service: 's', of: 'jobs', outcome: 'failed', dead: true, from: 1, until: 9 } as const;
+    await asked(async () => {
+      ({ next } = await odb.runs.history({ limit: 1 }));
+    });
+    await asked(() => odb.runs.history({ ...all, limit: 1, state: 'ended', after: String(next) }));
+    await asked(() => odb.runs.history({ limit: 1, of: 'calls', state: 'waiting', dead: false }));
+  });
+
+  it('buries, replays and forgets runs', async () => {
+    await asked(() => odb.runs.bury(['dead', 't']));
+    await asked(() => odb.runs.replay(['dead', 't'], 10, 2));
+    const jobs = Array.from({ length: 70 }, (_, i) => `j${i}`);
+    const query = { before: 5, deadBefore: 3, keep: 10, jobs, services: ['s'], accounted: 9 };
+    const statements = await only(() => odb.runs.forget(query));
+    expect(statements.filter((sql) => /OFFSET 10 ROWS FETCH NEXT 1 ROWS ONLY/.test(sql))).to.have.lengthOf(3);
   });
 
   it('refuses what would end the transaction of an effect', async () => {

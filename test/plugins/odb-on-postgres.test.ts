@@ -3,6 +3,7 @@ import { testEffects } from '../engines/odb-effects.ts';
 import { testOutage } from '../engines/odb-outage.ts';
 import { odbDatabase } from '../engines/odb-plugins.ts';
 import { testRace } from '../engines/odb-race.ts';
+import { testRuns } from '../engines/odb-runs.ts';
 import { testOdb } from '../kit/index.ts';
 
 describe('odb.sequelize on PostgreSQL', () => {
@@ -19,6 +20,7 @@ describe('odb.sequelize on PostgreSQL', () => {
   });
   testRace(dialect, config);
   testEffects({ dialect, config, engine });
+  testRuns({ dialect, config, engine });
   testOutage({
     dialect,
     engine,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { testEffects } from '../engines/odb-effects.ts';
 import { testRace } from '../engines/odb-race.ts';
+import { testRuns } from '../engines/odb-runs.ts';
 
 describe('odb.sequelize on SQLite', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'gantry-race-'));
@@ -13,4 +14,5 @@ describe('odb.sequelize on SQLite', () => {
 
   testRace('dialect.sqlite', config);
   testEffects({ dialect: 'dialect.sqlite', config, oneWriter: true });
+  testRuns({ dialect: 'dialect.sqlite', config });
 });

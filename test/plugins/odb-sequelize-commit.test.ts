@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { expect } from 'chai';
 import pg from 'pg';
@@ -7,46 +5,9 @@ import type { RunSql } from '../../core/ports/odb.ts';
 import postgresDialect from '../../plugins/dialect-postgres/index.ts';
 import odb from '../../plugins/odb-sequelize/index.ts';
 import { needs, postgres } from '../engines/index.ts';
+import { between } from '../engines/odb-proxy.ts';
 import { journal } from '../fixtures/direct.ts';
 import { refusal, wireOdb } from '../kit/odb-world.ts';
-
-/** When a connection is cut: at a COMMIT before or after it has reached the server, or at what comes earlier. */
-type Cut = 'none' | 'before' | 'after' | 'begin' | 'key';
-
-/** Between the odb and its database: passes everything on, and cuts the connection where it is told. */
-async function between(port: number) {
-  const state = { cut: 'none' as Cut, cuts: 0, commits: 0 };
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((client) => {
-    const upstream = connect(port, '127.0.0.1');
-    for (const socket of [client, upstream]) sockets.add(socket.on('error', () => {}));
-    const end = () => {
-      state.cuts++;
-      client.destroy();
-      upstream.destroy();
-    };
-    let swallow = false;
-    client.on('data', (chunk: Buffer) => {
-      const text = chunk.toString('latin1');
-      if (text.includes('COMMIT;')) state.commits++;
-      if (state.cut === 'begin' && text.includes('START TRANSACTION')) return end();
-      if (state.cut === 'key' && text.includes('INSERT INTO "gantry_effects"')) return end();
-      if (state.cut === 'before' && text.includes('COMMIT;')) return end();
-      // The answer to it never arrives.
-      swallow = state.cut === 'after' && text.includes('COMMIT;');
-      upstream.write(chunk);
-    });
-    upstream.on('data', (chunk) => (swallow ? end() : client.write(chunk)));
-    client.on('close', () => upstream.destroy());
-    upstream.on('close', () => client.destroy());
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const close = () => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  };
-  return { state, port: (server.address() as { port: number }).port, close };
-}
 
 describe('odb.sequelize when the connection breaks', function () {
   this.timeout(30_000);

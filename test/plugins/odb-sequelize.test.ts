@@ -116,11 +116,13 @@ describe('odb.sequelize', function () {
         'gantry_counter',
         'gantry_effects',
         'gantry_fields',
+        'gantry_leases',
         'gantry_migrations',
         'gantry_records',
         'gantry_references',
+        'gantry_runs',
       ]);
-      expect(made.filter((m) => m.type === 'index')).to.have.lengthOf(8);
+      expect(made.filter((m) => m.type === 'index')).to.have.lengthOf(16);
       for (const { name } of made) expect(name).to.match(/^gantry_[a-z_]{1,23}$/);
       const done = await file.look((run) => run('SELECT name FROM gantry_migrations'));
       expect(done.map((row) => row['name'])).to.deep.equal(MIGRATIONS.map((m) => m.name));
@@ -141,6 +143,8 @@ describe('odb.sequelize', function () {
         ['DELETE FROM gantry_migrations', 'DELETE FROM gantry_counter'],
         ['DROP TABLE gantry_migrations', 'DROP TABLE gantry_counter', 'DROP TABLE gantry_changes'],
         ['DELETE FROM gantry_migrations', 'DROP INDEX gantry_changes_by_time', 'DROP INDEX gantry_claims_by_record'],
+        ['DELETE FROM gantry_migrations', 'DROP TABLE gantry_runs'],
+        ["DELETE FROM gantry_migrations WHERE name > '0002-effects'", 'DROP INDEX gantry_runs_open'],
       ];
       for (const cut of cuts) {
         const file = new File();
