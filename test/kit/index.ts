@@ -10,5 +10,6 @@ export { type GuardKit, testGuard } from './guard.ts';
 export { type KvKit, testKv } from './kv.ts';
 export { type OdbDatabase, type OdbUnderTest, testOdb } from './odb.ts';
 export { type PasswordKit, testPasswords } from './password.ts';
+export { type SchedulerUnderTest, testScheduler } from './scheduler.ts';
 export { type StatsKit, testStats } from './stats.ts';
 export { type TransportClient, type TransportUnderTest, testTransport } from './transport.ts';

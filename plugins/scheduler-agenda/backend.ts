@@ -1,0 +1,162 @@
+import {
+  type AgendaBackend,
+  computeJobState,
+  InMemoryNotificationChannel,
+  type JobParameters,
+  type JobRepository,
+  type JobsOverview,
+  type JobsQueryOptions,
+  type JobsResult,
+  type RemoveJobsOptions,
+  toJobId,
+} from 'agenda';
+import { GantryError } from '../../core/api.ts';
+import type { Crew } from './crew.ts';
+import type { Item } from './performer.ts';
+import { keyOf } from './run-data.ts';
+
+/** The one kind of job that Agenda knows here: what it runs is told by its data. */
+export const RUN = 'gantry.run';
+
+/** Whatever clock Agenda looks at, what it is given is due, and in the order in which it came. */
+const DUE = new Date(1);
+/** Agenda takes a lock for lost by the clock of the machine; ours are in the database, by its clock. */
+const NEVER = new Date(8.64e15);
+
+/**
+ * What Agenda runs: attempts that are rows of the odb, taken there by this server before Agenda hears of them. Taking one
+ * is the lock, and only who has inserted or taken the row has it to give; its outcome is written in the odb, too. Where
+ * other backends have a table of their own, this one has what the server has in hand.
+ */
+export class OdbBackend implements AgendaBackend, JobRepository {
+  readonly name = 'odb';
+  readonly ownsConnection = true;
+  readonly notificationChannel = new InMemoryNotificationChannel();
+  readonly repository = this;
+  readonly #crew: () => Crew;
+  readonly #given = new Map<string, { readonly item: Item; job: JobParameters }>();
+
+  constructor(crew: () => Crew) {
+    this.#crew = crew;
+  }
+
+  /** The odb has connected already. */
+  async connect(): Promise<void> {}
+  async disconnect(): Promise<void> {
+    this.#given.clear();
+  }
+
+  /** There is something to run: Agenda fetches it at once. */
+  wake(): void {
+    if (this.notificationChannel.state !== 'connected') return;
+    const now = new Date();
+    const told = { jobId: toJobId(RUN), jobName: RUN, nextRunAt: null, priority: 0, timestamp: now };
+    this.notificationChannel.publish(told).catch(() => {});
+  }
+
+  async getNextJobToRun(name: string): Promise<JobParameters | undefined> {
+    if (name !== RUN) return undefined;
+    const item = this.#crew().next();
+    if (item === null) return undefined;
+    const key = keyOf(item.run);
+    const job: JobParameters = {
+      _id: toJobId(key),
+      name: RUN,
+      priority: 0,
+      nextRunAt: DUE,
+      type: 'normal',
+      lockedAt: NEVER,
+      data: { token: item.run.token, attempt: item.run.attempt },
+    };
+    this.#given.set(key, { item, job });
+    return job;
+  }
+
+  /** What Agenda runs by this id. */
+  itemOf(id: string): Item | null {
+    return this.#given.get(id)?.item ?? null;
+  }
+
+  /** Progress and times, while it is in hand; the outcome is the odb's. */
+  async saveJobState(job: JobParameters): Promise<void> {
+    const id = String(job._id);
+    const given = this.#given.get(id);
+    if (given === undefined) return;
+    if (job.lockedAt === undefined) this.#given.delete(id);
+    else given.job = { ...given.job, ...job };
+  }
+
+  async unlockJob(job: JobParameters): Promise<void> {
+    await this.unlockJobs([String(job._id)]);
+  }
+  async unlockJobs(ids: readonly string[]): Promise<void> {
+    for (const id of ids) {
+      if (this.#given.delete(String(id))) this.#crew().putBack(String(id));
+    }
+  }
+  async lockJob(job: JobParameters): Promise<JobParameters | undefined> {
+    const given = this.#given.get(String(job._id));
+    return given?.item.call === null ? given.job : undefined;
+  }
+
+  async getJobById(id: string): Promise<JobParameters | null> {
+    return this.#given.get(id)?.job ?? null;
+  }
+  async getQueueSize(): Promise<number> {
+    return this.#given.size;
+  }
+  async getDistinctJobNames(): Promise<string[]> {
+    return this.#given.size === 0 ? [] : [RUN];
+  }
+  async queryJobs({ name, id, ids, skip = 0, limit, state }: JobsQueryOptions = {}): Promise<JobsResult> {
+    const now = new Date();
+    const wanted = new Set([...(ids ?? []), ...(id === undefined ? [] : [id])].map(String));
+    const found = [...this.#given.values()]
+      .map(({ job }) => ({
+        ...job,
+        _id: job._id as NonNullable<JobParameters['_id']>,
+        state: computeJobState(job, now),
+      }))
+      .filter((job) => (name === undefined || name === RUN) && (wanted.size === 0 || wanted.has(String(job._id))))
+      .filter((job) => state === undefined || job.state === state);
+    const jobs = found.slice(skip, limit === undefined ? undefined : skip + limit);
+    return { jobs, total: found.length } as JobsResult;
+  }
+  async getJobsOverview(): Promise<JobsOverview[]> {
+    const { jobs, total } = await this.queryJobs();
+    if (total === 0) return [];
+    const one = {
+      name: RUN,
+      total,
+      running: 0,
+      scheduled: 0,
+      queued: 0,
+      completed: 0,
+      failed: 0,
+      repeating: 0,
+      paused: 0,
+    };
+    for (const { state } of jobs) one[state]++;
+    return [one];
+  }
+
+  async saveJob(): Promise<never> {
+    throw elsewhere();
+  }
+  async removeJobs(_options: RemoveJobsOptions): Promise<never> {
+    throw elsewhere();
+  }
+  async disableJobs(_options: RemoveJobsOptions): Promise<never> {
+    throw elsewhere();
+  }
+  async enableJobs(_options: RemoveJobsOptions): Promise<never> {
+    throw elsewhere();
+  }
+  async purgeAllJobs(): Promise<never> {
+    throw elsewhere();
+  }
+}
+
+function elsewhere(): GantryError {
+  return new GantryError('INVALID', 'Jobs are records of the odb: they are made, changed and removed there');
+}

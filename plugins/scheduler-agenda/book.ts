@@ -1,0 +1,98 @@
+import type { Attempt, RunKey } from '../../core/api.ts';
+
+/** A firing that waits for the run before it to end. */
+export interface Queued extends RunKey {
+  readonly job: string;
+  readonly dueAt: number;
+}
+
+interface Page {
+  /** Tokens that are under way, further attempts that wait included. */
+  readonly underWay: Set<string>;
+  /** The earliest due first. */
+  readonly queued: Queued[];
+}
+
+/** What is open of each job, as the holder knows it. */
+export class Book {
+  readonly #pages = new Map<string, Page>();
+  /** What ended while the database was asked what is open. */
+  #ended: Set<string> | null = null;
+
+  underWay(job: string): boolean {
+    return (this.#pages.get(job)?.underWay.size ?? 0) > 0;
+  }
+  queued(job: string): number {
+    return this.#pages.get(job)?.queued.length ?? 0;
+  }
+  isOpen(job: string): boolean {
+    return this.#pages.has(job);
+  }
+  /** Of all jobs, those that are under way. */
+  *tokens(): Iterable<string> {
+    for (const { underWay } of this.#pages.values()) yield* underWay;
+  }
+  get size(): number {
+    return this.#pages.size;
+  }
+
+  begin(job: string, token: string): void {
+    this.#page(job).underWay.add(token);
+  }
+  queue(one: Queued): void {
+    const { queued } = this.#page(one.job);
+    queued.push(one);
+    if ((queued.at(-2)?.dueAt ?? 0) > one.dueAt) queued.sort((a, b) => a.dueAt - b.dueAt);
+  }
+  end(job: string, token: string): void {
+    this.#ended?.add(token);
+    const page = this.#pages.get(job);
+    if (page === undefined) return;
+    page.underWay.delete(token);
+    this.#close(job, page);
+  }
+
+  /** The first that waits of each job of which nothing is under way: they are under way from now on. */
+  release(limit: number): Queued[] {
+    const found: Queued[] = [];
+    for (const [, page] of this.#pages) {
+      if (found.length >= limit) break;
+      const [first] = page.queued;
+      if (page.underWay.size > 0 || first === undefined) continue;
+      page.queued.shift();
+      page.underWay.add(first.token);
+      found.push(first);
+    }
+    return found;
+  }
+
+  /** From what the database has; `ask` may take its time. Rejects as it does, and then nothing is changed. */
+  async survey(ask: () => Promise<readonly Attempt[]>): Promise<void> {
+    const ended = new Set<string>();
+    this.#ended = ended;
+    try {
+      const open = await ask();
+      this.#pages.clear();
+      for (const run of open) {
+        const { job, token, attempt, dueAt, state, pool } = run;
+        if (job === null || ended.has(token)) continue;
+        if (state === 'waiting' && pool === 'queue') this.queue({ job, token, attempt, dueAt });
+        else this.begin(job, token);
+      }
+    } finally {
+      this.#ended = null;
+    }
+  }
+  clear(): void {
+    this.#pages.clear();
+  }
+
+  #page(job: string): Page {
+    let page = this.#pages.get(job);
+    if (page === undefined) this.#pages.set(job, (page = { underWay: new Set(), queued: [] }));
+    return page;
+  }
+  #close(job: string, page: Page): void {
+    if (page.underWay.size === 0 && page.queued.length === 0) this.#pages.delete(job);
+  }
+}

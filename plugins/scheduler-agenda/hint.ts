@@ -1,0 +1,34 @@
+import type { Clock } from './clock.ts';
+
+/** Does something when told to, at once, but not more often than so: what is told meanwhile is done once, after it. */
+export class Hint {
+  readonly #clock: Clock;
+  readonly #ms: number;
+  readonly #work: () => void;
+  #at = Number.NEGATIVE_INFINITY;
+  #cancel: (() => void) | null = null;
+
+  constructor(clock: Clock, ms: number, work: () => void) {
+    this.#clock = clock;
+    this.#ms = ms;
+    this.#work = work;
+  }
+
+  tell(): void {
+    if (this.#cancel !== null) return;
+    const wait = this.#at + this.#ms - this.#clock.steady();
+    if (wait <= 0) this.#do();
+    else this.#cancel = this.#clock.after(wait, () => this.#do());
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = null;
+  }
+
+  #do(): void {
+    this.#cancel = null;
+    this.#at = this.#clock.steady();
+    this.#work();
+  }
+}

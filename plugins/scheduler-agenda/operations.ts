@@ -1,0 +1,241 @@
+import { createHash, randomUUID } from 'node:crypto';
+import {
+  type Asker,
+  type Backfill,
+  type DurableCall,
+  GantryError,
+  isGantryError,
+  type Job,
+  jobOf,
+  type Leases,
+  type NewRun,
+  type Records,
+  type Runner,
+  type Runs,
+  type Timetable,
+  timesOf,
+} from '../../core/api.ts';
+import type { DatabaseTime } from './clock.ts';
+import type { Crew } from './crew.ts';
+import { backfillToken } from './plan.ts';
+import { attemptOf, checkKept, type RunData } from './run-data.ts';
+import { SCHEDULER, type Tenure } from './tenure.ts';
+
+interface Parts {
+  readonly runs: Runs;
+  readonly leases: Leases;
+  readonly records: Pick<Records, 'get'>;
+  readonly timetable: Timetable;
+  readonly tenure: Tenure;
+  readonly crew: Crew;
+  readonly time: DatabaseTime;
+  /** Of each job. */
+  readonly keepRuns: number;
+  readonly keepMs: number;
+  /** Something was added that another server may have to start. */
+  onAdded(): void;
+}
+
+const MOST_ATTEMPTS = 1000;
+const CANCEL_TRIES = 5;
+const MOST_MS = 366 * 86_400_000;
+const MOST_BACKFILLED = 10_000;
+/** Due times of these have not run. */
+const DID_NOT_RUN: ReadonlySet<string> = new Set(['missed', 'skipped', 'cancelled']);
+
+/** Keeps a durable call, and starts it here where there is room. */
+export async function accept(parts: Parts, call: DurableCall): Promise<string> {
+  checkCall(call);
+  const { runs, crew, onAdded } = parts;
+  const now = await nowOf(parts);
+  const { service, input, verb, cid, channel, identity, traceparent, callback, timeoutMs, key, afterMs } = call;
+  const data: RunData = {
+    ...{ input, verb, cid, channel, identity, traceparent, callback, timeoutMs },
+    ...{ backoffMs: call.backoffMs, maxBackoffMs: call.maxBackoffMs },
+  };
+  const token = key === null ? randomUUID().replaceAll('-', '') : digest('call', service, key);
+  const by = afterMs === 0 && crew.free > 0 ? crew.runner() : null;
+  const readyAt = now + afterMs;
+  const row: NewRun = {
+    ...{ token, attempt: 1, source: 'call', job: null, service, dueAt: readyAt, readyAt, pool: 'any' },
+    ...{ attempts: call.attempts, count: 1, data, by, outcome: null, reason: null },
+  };
+  const added = await add(parts, row, by);
+  if (added === null) {
+    // Its lease ended in that moment: another server, or this one later, starts it.
+    await runs.add([{ ...row, by: null }], null);
+    onAdded();
+  } else if (added.by !== null) crew.admit([attemptOf({ ...added, by: added.by })]);
+  else onAdded();
+  return token;
+}
+
+/** The row, where this asking added it; without an owner where it was there before. Null: not with this owner. */
+async function add({ runs, tenure, crew }: Parts, row: NewRun, by: Runner | null): Promise<NewRun | null> {
+  try {
+    const added = await runs.add([row], by === null ? null : tenure.ownFence());
+    return added.length === 0 ? { ...row, by: null } : row;
+  } catch (thrown) {
+    if (by !== null && isGantryError(thrown) && thrown.code === 'LEASE_LOST') return null;
+    // It may be there, and running in the name of this server.
+    crew.doubt();
+    void crew.poll();
+    throw thrown;
+  }
+}
+
+/** Runs a job now. */
+export async function fire(parts: Parts, name: string, { name: by, cid }: Asker, payload: unknown): Promise<string> {
+  checkKept(payload, 'The payload');
+  const job = await find(parts, name);
+  const now = await nowOf(parts);
+  const token = randomUUID().replaceAll('-', '');
+  const data: RunData = { by, cid, ...(payload === undefined ? {} : { input: payload }) };
+  await parts.runs.add([{ ...rowOf(job, now, token), source: 'manual', data }], null);
+  parts.onAdded();
+  return token;
+}
+
+/** Runs a job for what is due in a period and did not run. */
+export async function backfill(
+  parts: Parts,
+  name: string,
+  { from, until, limit }: Backfill,
+  { name: by }: Asker,
+): Promise<{ readonly due: number; readonly added: number }> {
+  const job = await find(parts, name);
+  const [first, last] = [from.getTime(), Math.min(until.getTime(), await nowOf(parts))];
+  if (!(limit >= 1 && limit <= MOST_BACKFILLED)) throw invalid('/limit', `1 to ${MOST_BACKFILLED}`, String(limit));
+  if (!(first <= last)) {
+    const period = `${from.toISOString()} to ${until.toISOString()}`;
+    throw invalid('/from', 'a period that begins in the past, and before it ends', period);
+  }
+  const { times, count, more } = timesOf(job).between(first - 1, last, limit);
+  if (count > limit || more)
+    throw invalid('/until', `a period with at most ${limit} due times`, `${count}${more ? ' or more' : ''}`);
+  await checkKnown(parts, job, first);
+  const ran = await ranIn(parts, name, first, last);
+  const decided = await decidedUntil(parts);
+  const due = times.filter((time) => time <= decided && !ran.has(time));
+  const data: RunData = { by };
+  const rows = due.map(
+    (time): NewRun => ({ ...rowOf(job, time, backfillToken(name, time)), source: 'backfill', pool: 'queue', data }),
+  );
+  const added = await parts.runs.add(rows, null);
+  if (added.length > 0) parts.onAdded();
+  return { due: due.length, added: added.length };
+}
+
+/** Ends what waits; what runs is told, here or, where it finds out, elsewhere. */
+export async function cancel(parts: Parts, token: string, { name }: Asker): Promise<boolean> {
+  const { runs, crew, onAdded } = parts;
+  const reason = `cancelled by ${name}`;
+  // It may begin, or end and be tried again, just now.
+  for (let left = CANCEL_TRIES; left > 0; left--) {
+    const open = (await runs.find(token)).find(({ state }) => state !== 'ended');
+    if (open === undefined) return false;
+    if (crew.cancel(token)) return true;
+    const end = { token, attempt: open.attempt, outcome: 'cancelled', endedAt: await nowOf(parts), reason } as const;
+    const ended = await runs.end([{ ...end, code: null, dead: false, followers: [] }], open.owner, null);
+    if (ended.length === 0) continue;
+    onAdded();
+    return true;
+  }
+  return false;
+}
+
+/** By the clock of the database, which must have been asked once: that of this machine may be wrong by hours. */
+async function nowOf({ time, tenure }: Pick<Parts, 'time' | 'tenure'>): Promise<number> {
+  if (!time.isKnown) await tenure.beat();
+  return time.now();
+}
+
+/** Later ones are the holder's to decide on. */
+async function decidedUntil({ leases, time }: Parts): Promise<number> {
+  const found = (await leases.renew([])).leases.find(({ name }) => name === SCHEDULER);
+  return found?.mark ?? time.now();
+}
+
+/** What is forgotten may have run. Throws INVALID for a period that begins before what is known. */
+async function checkKnown({ runs, keepRuns, keepMs, time }: Parts, { name, since }: Job, from: number): Promise<void> {
+  let known = time.now() - keepMs;
+  // Before there was such a job, it did not run.
+  if (since >= known) known = Number.NEGATIVE_INFINITY;
+  const latest = await runs.history({ job: name, limit: Math.min(1000, keepRuns) });
+  if (latest.total >= keepRuns) {
+    let oldest = latest.items.at(-1)?.dueAt ?? 0;
+    for (let after = latest.next; after !== null; ) {
+      const page = await runs.history({ job: name, limit: 1000, after });
+      oldest = page.items.at(-1)?.dueAt ?? oldest;
+      after = page.next;
+    }
+    known = Math.max(known, oldest);
+  }
+  if (from < known) throw invalid('/from', `not before ${iso(known)}, from when on the runs are kept`, iso(from));
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** Due times that have run, or are to. */
+async function ranIn({ runs }: Parts, job: string, from: number, until: number): Promise<Set<number>> {
+  const ran = new Set<number>();
+  let after: string | undefined;
+  do {
+    const query = { job, from, until: until + 1, limit: 1000 };
+    const page = await runs.history(after === undefined ? query : { ...query, after });
+    for (const { dueAt, source, outcome } of page.items) {
+      const isDue = source === 'schedule' || source === 'backfill';
+      if (isDue && !DID_NOT_RUN.has(outcome ?? '')) ran.add(dueAt);
+    }
+    after = page.next ?? undefined;
+  } while (after !== undefined);
+  return ran;
+}
+
+/** One after the other, unless the job may run more than once at a time. */
+function rowOf(job: Job, dueAt: number, token: string): NewRun {
+  return {
+    ...{ token, attempt: 1, source: 'manual', job: job.name, service: job.service, dueAt, readyAt: dueAt },
+    ...{ attempts: job.retries.attempts, count: 1, data: null, by: null, outcome: null, reason: null },
+    pool: job.overlap === 'allow' ? job.runsOn : 'queue',
+  };
+}
+
+async function find({ timetable, records }: Parts, name: string): Promise<Job> {
+  const known = timetable.get(name);
+  if (known !== null) return known;
+  try {
+    return jobOf((await records.get('job', name)).definition);
+  } catch (thrown) {
+    if (!isGantryError(thrown) || thrown.code !== 'RECORD_NOT_FOUND') throw thrown;
+    throw new GantryError('NOT_FOUND', thrown.message, {
+      cause: thrown,
+      ...(thrown.hint ? { hint: thrown.hint } : {}),
+    });
+  }
+}
+
+function checkCall(call: DurableCall): void {
+  checkKept(call.input, `The input of '${call.service}'`);
+  const { attempts, backoffMs, maxBackoffMs, afterMs, timeoutMs, key } = call;
+  if (!(Number.isInteger(attempts) && attempts >= 1 && attempts <= MOST_ATTEMPTS))
+    throw invalid('/attempts', `1 to ${MOST_ATTEMPTS}`, String(attempts));
+  for (const [name, ms] of Object.entries({ backoffMs, maxBackoffMs, afterMs, timeoutMs: timeoutMs ?? 0 })) {
+    if (!(ms >= 0 && ms <= MOST_MS)) throw invalid(`/${name}`, `0 to ${MOST_MS} ms`, String(ms));
+  }
+  if (key !== null && (key.length === 0 || key.length > 200))
+    throw invalid('/key', 'a text of 1 to 200 characters', `${key.length} characters`);
+}
+
+function invalid(path: string, expected: string, got: string): GantryError {
+  const name = path.slice(1);
+  return new GantryError('INVALID', `${name} must be ${expected}`, {
+    problems: [{ path, message: `must be ${expected}`, expected, got }],
+  });
+}
+
+function digest(...parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 32);
+}

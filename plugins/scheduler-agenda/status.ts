@@ -1,0 +1,119 @@
+import { GantryError, type SchedulerStatus } from '../../core/api.ts';
+import type { DatabaseTime } from './clock.ts';
+import type { Counters } from './counters.ts';
+import type { Crew } from './crew.ts';
+import type { Duty } from './duty.ts';
+import type { Tenure } from './tenure.ts';
+
+/** Of the last look at the database. */
+export interface Counts {
+  readonly waiting: number;
+  readonly dead: number;
+  /** When the one that waits for a free place the longest was ready; null: none waits. */
+  readonly waitingSince: number | null;
+}
+
+interface Parts {
+  readonly tenure: Tenure;
+  readonly duty: Duty;
+  readonly crew: Crew;
+  readonly time: DatabaseTime;
+  readonly counters: Counters;
+  readonly counts: Counts | null;
+  readonly standsBack: string | null;
+  readonly paused: boolean;
+}
+
+/** Longer than a take-over lasts. */
+const VACANT_MS = 15_000;
+/** Nothing is said of what is late by less. */
+const LATE_MS = 5000;
+const MOST_TOLD = 20;
+/** A little is what clocks are set by every day. */
+const SET_BACK_MS = 10_000;
+/** Runs that are ready wait for a free place, and no longer than this. */
+const WAITING_MS = 60_000;
+
+/** What this server knows, and what is wrong with it. Asks nobody. */
+export function statusOf(parts: Parts): { readonly status: SchedulerStatus; readonly problem: GantryError | null } {
+  const { tenure, duty, crew, time, counters, counts, standsBack, paused } = parts;
+  const now = time.now();
+  const heldAt = tenure.heldAt;
+  const isVacant = heldAt === null || now - heldAt > VACANT_MS;
+  const overdue = tenure.isHolder && duty.isReady && !paused ? overdueOf(duty, now) : [];
+  const status: SchedulerStatus = {
+    holder: isVacant ? null : tenure.holder,
+    isHolder: tenure.isHolder,
+    standsBack,
+    heldAt: heldAt === null ? null : new Date(heldAt),
+    paused,
+    planned: tenure.isHolder && duty.isReady ? duty.plan.size : null,
+    overdue: overdue.slice(0, MOST_TOLD),
+    inHand: crew.inHand.map(({ run: { token, attempt, job, service } }) => ({ token, attempt, job, service })),
+    waiting: counts?.waiting ?? null,
+    dead: counts?.dead ?? null,
+    aheadMs: time.aheadMs,
+    counters: counters.snapshot(),
+  };
+  const found =
+    crew.problem ??
+    problemOf(tenure, status, overdue.length) ??
+    waitingProblem(now - (counts?.waitingSince ?? now)) ??
+    aheadProblem((tenure.isHolder ? (duty.mark ?? now) : now) - now);
+  return { status, problem: found };
+}
+
+function waitingProblem(ms: number): GantryError | null {
+  if (ms <= WAITING_MS) return null;
+  return new GantryError(
+    'SCHEDULER_UNAVAILABLE',
+    `A run has been waiting for ${Math.round(ms / 1000)} s to be started`,
+    {
+      hint: 'All places may be taken by runs that do not end: gantry run list --state running. Give their jobs a timeoutMs, or raise "concurrency" of scheduler.agenda.',
+    },
+  );
+}
+
+function aheadProblem(ms: number): GantryError | null {
+  if (ms <= SET_BACK_MS) return null;
+  return new GantryError(
+    'SCHEDULER_UNAVAILABLE',
+    `Jobs are due again in ${Math.round(ms / 1000)} s: the clock of the database was set back, and what is due before then was accounted for`,
+    { hint: 'Nothing is to be done where the clock was right before; run what must run meanwhile by gantry job run.' },
+  );
+}
+
+function overdueOf(duty: Duty, now: number) {
+  const found = [];
+  for (const { job, due, ready } of duty.plan.entries()) {
+    if (due === null || now - ready <= Math.max(LATE_MS, job.missed.lateMs)) continue;
+    found.push({ job: job.name, dueAt: new Date(due), lateMs: now - due });
+  }
+  return found.sort((a, b) => b.lateMs - a.lateMs);
+}
+
+function problemOf(tenure: Tenure, { overdue, holder }: SchedulerStatus, count: number): GantryError | null {
+  const { problem } = tenure;
+  const code = 'SCHEDULER_UNAVAILABLE';
+  if (problem !== null) {
+    const hint = problem.hint === undefined ? {} : { hint: problem.hint };
+    return new GantryError(code, `The scheduler cannot use its database: ${problem.message}`, {
+      cause: problem,
+      ...hint,
+    });
+  }
+  if (holder === null) {
+    return new GantryError(code, 'No server runs the scheduler', {
+      hint: 'A server that is ready, online and has scheduler.agenda takes it within seconds: gantry scheduler status tells what each one says.',
+    });
+  }
+  const [first] = overdue;
+  if (first === undefined) return null;
+  return new GantryError(
+    code,
+    `${count} job(s) should have run and did not, '${first.job}' since ${first.dueAt.toISOString()}`,
+    {
+      hint: 'The log of the server that runs the scheduler tells why; "concurrency" of scheduler.agenda limits how many run at once.',
+    },
+  );
+}

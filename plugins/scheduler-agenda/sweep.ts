@@ -1,0 +1,70 @@
+import type { Attempt, Job, Leases, Logger, RunEnd, Runs, Timetable } from '../../core/api.ts';
+import type { DatabaseTime } from './clock.ts';
+import type { Counters } from './counters.ts';
+import { type Ending, sequelOf } from './next.ts';
+import { leaseOf, type Tenure } from './tenure.ts';
+
+interface Parts {
+  readonly runs: Runs;
+  readonly leases: Leases;
+  readonly timetable: Timetable;
+  readonly tenure: Tenure;
+  readonly time: DatabaseTime;
+  readonly counters: Counters;
+  readonly log: Logger;
+}
+
+export interface Sweep {
+  readonly interrupted: number;
+}
+
+const MOST = 10_000;
+/** Few: one whose effect is under way still is waited for, and all that go with it. */
+const PORTION = 20;
+
+/**
+ * Ends the runs of servers that are dead: their leases are taken away first, so that one that comes to life again cannot
+ * renew it, and whatever it writes is refused. Runs are read before leases: who has a run had its lease by then.
+ */
+export async function sweep(parts: Parts, isOn: () => boolean): Promise<Sweep> {
+  const { runs, leases, tenure, log } = parts;
+  const running = await runs.open({ state: 'running', brief: true, limit: MOST });
+  const alive = new Set<string>();
+  for (const lease of (await leases.renew([])).leases) {
+    if (!lease.name.startsWith(leaseOf(''))) continue;
+    const isOwn = lease.holder === tenure.owner;
+    const dead = lease.remainingMs <= 0 && !isOwn && (await leases.remove(lease.name, lease.holder));
+    if (!dead) alive.add(lease.holder);
+  }
+  const owners = new Set(running.map(({ owner }) => owner as string));
+  let interrupted = 0;
+  for (const owner of owners) {
+    if (alive.has(owner) || owner === tenure.owner || !isOn()) continue;
+    const found = await runs.open({ state: 'running', owner, limit: MOST });
+    for (let i = 0; i < found.length && isOn(); i += PORTION) {
+      const some = found.slice(i, i + PORTION);
+      const written = await runs.end(
+        some.map((run) => endOf(parts, run)),
+        owner,
+        tenure.fence(),
+      );
+      interrupted += written.length;
+      for (const _ of written) parts.counters.ended('interrupted', 0);
+    }
+    log.warn(
+      { runs: found.length, of: found[0]?.server, owner },
+      'runs of a server that ended, or was not heard of, are interrupted',
+    );
+  }
+  return { interrupted };
+}
+
+function endOf({ timetable, time }: Parts, run: Attempt): RunEnd {
+  const job: Job | null = run.job === null ? null : timetable.get(run.job);
+  const endedAt = time.now();
+  const reason = `'${run.server}' ended, or lost its lease, before there was an outcome`;
+  const ending: Ending = { outcome: 'interrupted', endedAt, code: 'RUN_INTERRUPTED', reason };
+  const { followers, dead } = sequelOf(run, ending, job);
+  const { token, attempt } = run;
+  return { token, attempt, outcome: ending.outcome, endedAt, reason, code: ending.code, dead, followers };
+}

@@ -1,0 +1,400 @@
+import {
+  type Attempt,
+  type Fence,
+  GantryError,
+  type Job,
+  type Lease,
+  type Leases,
+  type Logger,
+  type Pool,
+  type Records,
+  type RunKey,
+  type Runs,
+  type Timetable,
+  toGantryError,
+} from '../../core/api.ts';
+import { Book } from './book.ts';
+import { Care } from './care.ts';
+import type { Clock, DatabaseTime } from './clock.ts';
+import type { Counters } from './counters.ts';
+import type { Crew } from './crew.ts';
+import type { Decision } from './decide.ts';
+import { draw } from './draw.ts';
+import type { Sequel } from './next.ts';
+import { type DueTimes, type Entry, Plan, tokenOf } from './plan.ts';
+import { attemptOf } from './run-data.ts';
+import { sweep } from './sweep.ts';
+import { FRESH_MS, fromOf, handledSince, inSlices } from './takeover.ts';
+import { ownerOf, type Tenure } from './tenure.ts';
+
+export interface TermParts {
+  readonly runs: Runs;
+  readonly leases: Leases;
+  readonly records: Pick<Records, 'find' | 'remove'>;
+  readonly timetable: Timetable;
+  readonly tenure: Tenure;
+  readonly crew: Crew;
+  readonly time: DatabaseTime;
+  readonly clock: Clock;
+  readonly counters: Counters;
+  readonly log: Logger;
+  readonly keepMs: number;
+  readonly keepDeadMs: number;
+  readonly keepRuns: number;
+  /** All jobs are. */
+  isPaused(): boolean;
+  /** Others may have something to take. */
+  onOffered(): void;
+  onDecided(job: Job, decision: Decision): void;
+}
+
+const AGAIN_MS = 250;
+/** Jobs that are decided on in one transaction. */
+const PORTION = 500;
+const SWEEP_BEATS = 30;
+const QUIET_MS = 5000;
+/** How often it looks for what others added, and of which no hint came. */
+const LOOK_BEATS = 5;
+const MOST_OPEN = 100_000;
+
+/** One time of being the holder: finds out what is due, decides what becomes of it, and leaves nothing behind. */
+export class Term {
+  readonly plan = new Plan();
+  readonly #parts: TermParts;
+  readonly #book = new Book();
+  readonly #care: Care;
+  #over = false;
+  #ready = false;
+  #deciding: readonly DueTimes[] = [];
+  #working: Promise<void> | null = null;
+  #tending: Promise<void> | null = null;
+  #again = false;
+  #survey = false;
+  /** What was told as failed may be done, or be done yet. */
+  #unsure = false;
+  #sweepIn = 0;
+  /** How often the clock of the database was set, as far as it is known here. */
+  #steps = 0;
+  /** No server is taken for dead before. */
+  #quietUntil = Number.NEGATIVE_INFINITY;
+  #lookIn = LOOK_BEATS;
+  /** Jobs that came, changed or went, and that the plan does not have so yet. */
+  readonly #changed = new Set<string>();
+  #cancelTimer: () => void = () => {};
+  #mark = 0;
+  #troubled = false;
+
+  constructor(parts: TermParts) {
+    this.#parts = parts;
+    this.#steps = parts.tenure.steps;
+    this.#care = new Care(parts);
+  }
+
+  get isReady(): boolean {
+    return this.#ready && !this.#over;
+  }
+  /** As Duty has it. */
+  get mark(): number | null {
+    if (!this.#ready) return null;
+    this.#mark = Math.max(this.#mark, this.plan.mark(this.#parts.time.now(), this.#deciding));
+    return this.#mark;
+  }
+
+  /** Takes over what the holder before has left. */
+  async begin(mark: number | null): Promise<void> {
+    const { log, tenure, counters } = this.#parts;
+    while (!this.#over) {
+      try {
+        if (!(await this.#takeOver(mark))) return;
+        this.#ready = true;
+        counters.tookOver();
+        log.info({ jobs: this.plan.size, epoch: tenure.epoch }, 'the jobs are planned');
+        return this.#poke();
+      } catch (thrown) {
+        log.warn({ error: toGantryError(thrown) }, 'the scheduler cannot take over yet');
+        await new Promise<void>((resolve) => void this.#parts.clock.after(AGAIN_MS, resolve));
+      }
+    }
+  }
+  end(): void {
+    this.#over = true;
+    this.#cancelTimer();
+  }
+
+  onJob(name: string): void {
+    // Until it is planned, all are looked at.
+    if (!this.#ready) return;
+    this.#care.keep(name);
+    this.#changed.add(name);
+    this.#poke();
+  }
+
+  onEnded({ job, token, service }: Pick<Attempt, 'job' | 'token' | 'service'>, { final }: Sequel): void {
+    this.#care.ended(job, service);
+    if (job === null || !final) return;
+    this.#book.end(job, token);
+    if (this.#book.queued(job) > 0 || this.#care.isDone(job)) this.#poke();
+  }
+
+  onBeat(leases: readonly Lease[]): void {
+    const { tenure, clock } = this.#parts;
+    if (tenure.steps !== this.#steps) {
+      this.#steps = tenure.steps;
+      // Every lease seems to be over until its holder has renewed it.
+      this.#quietUntil = clock.steady() + QUIET_MS;
+    }
+    const dead = leases.some((lease) => ownerOf(lease) !== null && lease.remainingMs <= 0);
+    this.#sweepIn--;
+    if (dead) this.#sweepIn = 0;
+    if (clock.steady() < this.#quietUntil) this.#sweepIn = Math.max(1, this.#sweepIn);
+    if (--this.#lookIn <= 0 || this.#hasElsewhere()) this.#survey = true;
+    this.#poke();
+  }
+
+  look(): void {
+    this.#survey = true;
+    this.#poke();
+  }
+  #poke(): void {
+    if (!this.#ready || this.#over) return;
+    this.#again = true;
+    this.#working ??= this.#work().finally(() => {
+      this.#working = null;
+      if (this.#again) this.#poke();
+    });
+  }
+
+  /** False: its time is over. */
+  async #takeOver(mark: number | null): Promise<boolean> {
+    const { runs, timetable, time, clock, log } = this.#parts;
+    const handled = await handledSince(runs, mark);
+    await this.#look();
+    if (this.#over) return false;
+    // A clock that was set back: what is accounted for stays so.
+    this.#mark = mark ?? 0;
+    const plan = (name: string) => {
+      const job = timetable.get(name);
+      if (!job?.active) return;
+      try {
+        this.#put(job, Math.max(fromOf(job, mark, time.now()), handled.get(name) ?? 0));
+      } catch (error) {
+        log.error({ job: name, error }, 'a job cannot be planned');
+      }
+    };
+    await inSlices(timetable.names(), clock, plan, () => this.#over);
+    // Those that changed while the plan was made.
+    for (const { job } of this.plan.entries()) if (timetable.get(job.name) !== job) this.#changed.add(job.name);
+    for (const name of timetable.names()) if (this.plan.find(name) === null) this.#changed.add(name);
+    return !this.#over;
+  }
+
+  #applyChanges(): void {
+    const { timetable, time, log } = this.#parts;
+    const now = time.now();
+    for (const name of this.#changed) {
+      this.#changed.delete(name);
+      const job = timetable.get(name);
+      const before = this.plan.find(name);
+      this.plan.drop(name);
+      if (!job?.active) continue;
+      // When nothing of its times has changed, none is passed over, however late it is.
+      const isSame = before?.job.since === job.since;
+      try {
+        this.#put(job, Math.max(before?.from ?? 0, isSame ? 0 : Math.max(now - FRESH_MS, Math.min(job.since, now))));
+      } catch (error) {
+        // It must not keep the others from being run.
+        log.error({ job: name, error }, 'a job cannot be planned');
+      }
+    }
+  }
+
+  #put(job: Job, from: number): void {
+    const entry = this.plan.put(job, from);
+    if (entry.due === null && job.removeWhenDone) this.#care.done(job.name);
+  }
+  #settle(entry: Entry, until: number): void {
+    this.plan.settle(entry, until);
+    if (entry.due === null && entry.job.removeWhenDone) this.#care.done(entry.job.name);
+  }
+
+  /** One thing after the other, so that what is decided goes by what is so. */
+  async #work(): Promise<void> {
+    const { tenure, log, crew } = this.#parts;
+    this.#cancelTimer();
+    try {
+      while (this.#again && !this.#over) {
+        this.#again = false;
+        // Its time is over, and the timer that says so is late.
+        if (!tenure.isHolder) return;
+        await this.#round();
+      }
+      this.#troubled = false;
+    } catch (thrown) {
+      if (this.#over) return;
+      const error = toGantryError(thrown);
+      if (error.code === 'LEASE_LOST') return tenure.refused();
+      if (!this.#troubled) log.warn({ error }, 'what is due cannot be started now; it is tried again');
+      this.#troubled = true;
+      this.#survey = true;
+      this.#unsure = true;
+      crew.doubt();
+      void crew.poll();
+      return this.#wait(AGAIN_MS);
+    }
+    const ready = this.plan.nextReady();
+    if (ready !== null && !this.#over) this.#wait(ready - this.#parts.time.now());
+  }
+  async #round(): Promise<void> {
+    this.#applyChanges();
+    if (this.#unsure) await this.#recall();
+    if (this.#survey) await this.#look();
+    if (this.#sweepIn <= 0) await this.#sweepUp();
+    while (!this.#over && (await this.#decide()));
+    await this.#release();
+    this.#tend();
+  }
+
+  /** Beside what is due: there may be much of it. */
+  #tend(): void {
+    const { tenure, log } = this.#parts;
+    const work = async () => {
+      await this.#care.finish((name) => this.#over || this.#book.isOpen(name));
+      if (!this.#over) await this.#care.forget(Math.max(0, (tenure.marked ?? 0) - FRESH_MS));
+    };
+    this.#tending ??= work()
+      .catch((error: unknown) => log.debug({ error }, 'what is over is kept for now'))
+      .finally(() => {
+        this.#tending = null;
+      });
+  }
+  #wait(ms: number): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#parts.clock.after(Math.max(1, ms), () => this.#poke());
+  }
+
+  /** Throws LEASE_LOST. */
+  #fence(): Fence {
+    if (this.#over) throw new GantryError('LEASE_LOST', 'This server is the holder no longer');
+    return this.#parts.tenure.fence();
+  }
+
+  /** Decides on what is due; true: there may be more. */
+  async #decide(): Promise<boolean> {
+    const { time, isPaused, runs, crew } = this.#parts;
+    const now = time.now();
+    const due = this.plan.take(now, PORTION);
+    if (due.length === 0) return false;
+    if (isPaused()) {
+      for (const { entry, until } of due) this.#settle(entry, until);
+      return true;
+    }
+    const { drawn, settled, left } = draw(due, { now, book: this.#book, free: crew.free, by: crew.runner() });
+    for (const { entry } of left) this.plan.putBack(entry);
+    this.#deciding = due.filter((one) => !left.includes(one));
+    const rows = drawn.map(({ row }) => row);
+    try {
+      const added = new Set((await runs.add(rows, this.#fence())).map(({ token }) => token));
+      const own = rows.filter(({ token }) => added.has(token));
+      for (const { job, decision } of drawn) this.#note(job, decision, added);
+      for (const { entry, until } of settled) this.#settle(entry, until);
+      crew.admit(own.flatMap((row) => (row.by === null ? [] : [attemptOf({ ...row, by: row.by })])));
+      if (own.some(({ by, outcome, pool }) => by === null && outcome === null && pool !== 'queue')) this.#offer();
+      return true;
+    } catch (error) {
+      for (const { entry } of settled) this.plan.putBack(entry);
+      throw error;
+    } finally {
+      this.#deciding = [];
+    }
+  }
+
+  #note(job: Job, decision: Decision, added: ReadonlySet<string>): void {
+    const { action, dueAt } = decision;
+    const token = tokenOf(job.name, dueAt);
+    if (!added.has(token)) return;
+    if (action === 'run') this.#book.begin(job.name, token);
+    else if (action === 'queue') this.#book.queue({ job: job.name, token, attempt: 1, dueAt });
+    else this.#parts.onDecided(job, decision);
+    this.#care.ended(job.name, job.service);
+  }
+
+  #offer(): void {
+    this.#parts.onOffered();
+    void this.#parts.crew.poll();
+  }
+
+  /** What waited for the run before it. */
+  async #release(): Promise<void> {
+    const { runs, crew, timetable } = this.#parts;
+    const released = this.#book.release(PORTION);
+    if (released.length === 0) return;
+    const here = released.filter(({ job }) => timetable.get(job)?.runsOn !== 'any').slice(0, crew.free);
+    const others = released.filter((one) => !here.includes(one));
+    try {
+      const by = crew.runner();
+      if (here.length > 0 && by !== null) crew.admit(await runs.start(here, by, this.#fence()));
+      const any = others.filter(({ job }) => timetable.get(job)?.runsOn === 'any');
+      const holder = others.filter((one) => !any.includes(one));
+      await this.#move(any, 'any');
+      await this.#move(holder, 'holder');
+      if (others.length > 0) this.#offer();
+    } catch (error) {
+      this.#survey = true;
+      throw error;
+    }
+  }
+
+  async #move(keys: readonly RunKey[], pool: Pool): Promise<void> {
+    if (keys.length === 0) return;
+    // A move is not bound to the lease.
+    this.#fence();
+    await this.#parts.runs.move(keys, pool);
+  }
+
+  /** Whether something is open that this server does not have in hand: only the database can tell when it ends. */
+  #hasElsewhere(): boolean {
+    if (this.#book.size === 0) return false;
+    const own = new Set(this.#parts.crew.inHand.map(({ run }) => run.token));
+    for (const token of this.#book.tokens()) if (!own.has(token)) return true;
+    return false;
+  }
+
+  /** What was done though it was told as failed is accounted for. */
+  async #recall(): Promise<void> {
+    const { runs } = this.#parts;
+    // It waits for a transaction that is under way still with the same lease.
+    await runs.add([], this.#fence());
+    for (const { job, dueAt } of await runs.firings(this.#mark)) {
+      const entry = this.plan.find(job);
+      if (entry !== null && entry.due !== null && entry.due <= dueAt) this.#settle(entry, dueAt);
+    }
+    this.#unsure = false;
+  }
+
+  async #look(): Promise<void> {
+    this.#survey = false;
+    this.#lookIn = LOOK_BEATS;
+    try {
+      await this.#book.survey(() => this.#parts.runs.open({ of: 'jobs', brief: true, limit: MOST_OPEN }));
+    } catch (error) {
+      this.#survey = true;
+      throw error;
+    }
+  }
+
+  async #sweepUp(): Promise<void> {
+    const { onOffered, onDecided: _decided, ...parts } = this.#parts;
+    this.#sweepIn = SWEEP_BEATS;
+    try {
+      const swept = await sweep(parts, () => !this.#over);
+      if (swept.interrupted === 0) return;
+      this.#survey = true;
+      this.#again = true;
+      onOffered();
+      void parts.crew.poll();
+    } catch (error) {
+      this.#sweepIn = 0;
+      throw error;
+    }
+  }
+}
