@@ -4,8 +4,11 @@ import { cluster, serverVerbs } from './cluster.ts';
 import type { Noun } from './command.ts';
 import { CONFIGURATION } from './configuration.ts';
 import { connectionVerbs } from './connection.ts';
+import { jobVerbs } from './job.ts';
 import { moduleVerbs } from './module.ts';
 import { NEW_PASSWORD, recordNoun, setPassword, switches } from './record-nouns.ts';
+import { run } from './run.ts';
+import { scheduler } from './scheduler.ts';
 import { health, info } from './server.ts';
 import { service } from './service.ts';
 import { session } from './session.ts';
@@ -24,7 +27,9 @@ export const NOUNS: readonly Noun[] = [
     options: [NEW_PASSWORD],
     run: setPassword,
   }),
-  recordNoun('job', ...switches('job')),
+  recordNoun('job', ...switches('job'), ...jobVerbs),
+  run,
+  scheduler,
   recordNoun('setting'),
   recordNoun('dictionary'),
   recordNoun('module', ...moduleVerbs),

@@ -12,7 +12,8 @@ import { PAGING, type Page, readPages, restOf } from './pages.ts';
 import { type Column, table } from './table.ts';
 import { writeYaml } from './yaml.ts';
 
-const CONTENT: readonly Option[] = [
+/** What a definition is made of. */
+export const CONTENT: readonly Option[] = [
   { name: 'file', short: 'f', value: 'FILE', does: 'fields from a YAML or JSON file; - is stdin' },
   {
     name: 'set',
@@ -49,22 +50,27 @@ interface Listing extends Page<RecordView> {
   readonly fixtures?: readonly Definition[];
 }
 
-function list(kind: string): Verb {
-  const fields = (KINDS[kind] as Kind).fields;
+/** What lists of a kind take. */
+export function listing(kind: string): readonly Option[] {
+  const { fields } = KINDS[kind] as Kind;
   const filters: readonly Option[] =
     fields.length === 0
       ? []
       : [{ name: 'filter', value: 'FIELD=VALUE', many: true, does: `only those: ${fields.join(', ')}` }];
+  return [
+    { name: 'search', value: 'TEXT', does: 'a part of the name' },
+    ...filters,
+    { name: 'sort', value: 'FIELD', does: ['by name, changedAt', ...fields].join(', ') },
+    { name: 'descending', does: 'the last first' },
+    ...PAGING,
+  ];
+}
+
+function list(kind: string): Verb {
   return {
     name: 'list',
     does: `those that there are`,
-    options: [
-      { name: 'search', value: 'TEXT', does: 'a part of the name' },
-      ...filters,
-      { name: 'sort', value: 'FIELD', does: ['by name, changedAt', ...fields].join(', ') },
-      { name: 'descending', does: 'the last first' },
-      ...PAGING,
-    ],
+    options: listing(kind),
     async run({ client, options, screen }) {
       const filter = filterOf(options.all('filter'));
       const query = {
@@ -97,7 +103,8 @@ function listed(kind: string, rows: readonly Listed[], width: number | null): st
   return rows.length === 0 ? `There is no ${kind}.\n` : table(columnsOf(kind), rows, width);
 }
 
-function filterOf(given: readonly string[]): Record<string, string> | null {
+/** Throws USAGE. Null where there is none. */
+export function filterOf(given: readonly string[]): Record<string, string> | null {
   const pairs = given.map((text) => {
     const at = text.indexOf('=');
     if (at <= 0) throw usage(`--filter ${text} must be field=value`, 'E.g. --filter active=true.');
@@ -215,12 +222,27 @@ export async function setPassword(command: Command): Promise<void> {
   await saved(command, answer, 'given a new password');
 }
 
-async function saved({ screen }: Command, answer: { value: Saved; text: string }, done: string): Promise<void> {
+/** What some kinds tell of a change beside. */
+interface More {
+  /** ISO 8601. */
+  readonly next?: readonly string[];
+  readonly warnings?: readonly string[];
+}
+
+/** Tells what became of a change: `done`, e.g. created. */
+export async function saved(
+  { screen }: Command,
+  answer: { readonly value: Saved & More; readonly text: string },
+  done: string,
+): Promise<void> {
+  const { live, problem, next = [], warnings = [] } = answer.value;
   await screen.show(answer, ({ kind, name, version }) => {
-    return `The ${kind} '${name}' was ${done}${version === 0 ? '' : ` (version ${version})`}.\n`;
+    const times = next.map((time) => `  ${localTime(time)}\n`).join('');
+    const told = `The ${kind} '${name}' was ${done}${version === 0 ? '' : ` (version ${version})`}.\n`;
+    return times === '' ? told : `${told}It runs next at\n${times}`;
   });
-  const { live, problem } = answer.value;
   if (!live && problem !== undefined) await screen.warn(`it is saved, and not in effect on this server: ${problem}`);
+  for (const warning of warnings) await screen.warn(warning);
 }
 
 /** Throws USAGE for a password among the arguments, where other users of the machine can see it. */

@@ -11,6 +11,7 @@ import {
   type Records,
   type Role,
   type Service,
+  type TObject,
   type TSchema,
   Type,
 } from 'gantry/api';
@@ -20,6 +21,18 @@ export interface KindRoles {
   readonly read: Role;
   readonly write: Role;
 }
+
+type Deps = Parameters<Service['create']>[0];
+
+/** What is told of a change of one kind beside what is told of all. */
+export interface More {
+  /** All optional. */
+  readonly fields: TObject['properties'];
+  /** Gives them. The change is made: it does not reject. */
+  tell(deps: Deps): (name: string, version: number) => Promise<object>;
+}
+
+const NOTHING: More = { fields: {}, tell: () => async () => ({}) };
 
 export const Name = Type.String({ minLength: 1, maxLength: 200 });
 export const Version = Type.Integer({ minimum: 1, description: 'The one that the change was made from' });
@@ -48,8 +61,9 @@ const Record = Type.Object({
 });
 
 /** The services that read and change the records of one kind. */
-export function kindServices(kind: string, roles: KindRoles): Service[] {
+export function kindServices(kind: string, roles: KindRoles, more: More = NOTHING): Service[] {
   const { schema, description, fields } = KINDS[kind] as Kind;
+  const output = Type.Object({ ...Saved.properties, ...more.fields }) as typeof Saved;
   const of = (verb: string) => `gantry.${kind}.${verb}`;
   const one = `${description.charAt(0).toLowerCase()}${description.slice(1)}`;
   const services = [
@@ -59,11 +73,13 @@ export function kindServices(kind: string, roles: KindRoles): Service[] {
       attributes: { admin: { role: roles.write } },
       // What is not said is not kept: a default may be another one in a later version.
       input: Type.Unsafe<Definition>(withoutDefaults(schema) as TSchema),
-      output: Saved,
-      create: ({ records, services }) => {
-        return (definition, call) => {
-          refuseAdministration(services, definition['service'], call);
-          return using(records).create(kind, definition, author(call));
+      output,
+      create: (deps) => {
+        const { records, services } = deps;
+        const tell = telling(more, deps);
+        return async (definition, call) => {
+          refuseAdministration(services, definition, call);
+          return tell(await using(records).create(kind, definition, author(call)));
         };
       },
     }),
@@ -89,16 +105,19 @@ export function kindServices(kind: string, roles: KindRoles): Service[] {
           description: 'Fields of the definition; null takes one away, a secret given as *** stays what it is',
         }),
       }),
-      output: Saved,
-      create: ({ records, services }) => {
+      output,
+      create: (deps) => {
+        const { records, services } = deps;
+        const tell = telling(more, deps);
         return async ({ name, version, changes }, call) => {
           if ('name' in changes && changes['name'] !== name) throw renamed();
           const kept = using(records);
-          refuseAdministration(services, changes['service'], call);
+          refuseAdministration(services, changes, call);
           if (fields.includes('service')) await refuseAdministered(kept, services, { kind, name, version }, call);
-          return kept.update(kind, name, version, changes, author(call)).catch((thrown: unknown) => {
+          const saved = await kept.update(kind, name, version, changes, author(call)).catch((thrown: unknown) => {
             throw below('/changes', thrown, (path) => Object.hasOwn(changes, firstOf(path)));
           });
+          return tell(saved);
         };
       },
     }),
@@ -123,7 +142,15 @@ export function kindServices(kind: string, roles: KindRoles): Service[] {
       },
     }),
   ] as Service[];
-  return fields.includes('active') && roles.write === 'developer' ? [...services, toggle(kind)] : services;
+  return fields.includes('active') && roles.write === 'developer' ? [...services, toggle(kind, more)] : services;
+}
+
+/** What was saved, and what else there is to tell of it. */
+function telling({ tell }: More, deps: Deps) {
+  const rest = tell(deps);
+  return async <S extends { readonly name: string; readonly version: number }>(saved: S): Promise<S> => {
+    return { ...saved, ...(await rest(saved.name, saved.version)) };
+  };
 }
 
 function list(kind: string, role: Role, fields: readonly string[]): Service {
@@ -165,41 +192,54 @@ function list(kind: string, role: Role, fields: readonly string[]): Service {
 }
 
 /** What an operator may do at night without being a developer. */
-function toggle(kind: string): Service {
+function toggle(kind: string, more: More): Service {
+  const { fields } = KINDS[kind] as Kind;
   return defineService({
     name: `gantry.${kind}.toggle`,
     description: 'Switches one on or off',
     attributes: { admin: { role: 'operator' } },
     input: Type.Object({ name: Name, version: Version, active: Type.Boolean() }),
-    output: Saved,
-    create: ({ records, services }) => {
+    output: Type.Object({ ...Saved.properties, ...more.fields }) as typeof Saved,
+    create: (deps) => {
+      const { records, services } = deps;
+      const tell = telling(more, deps);
       return async ({ name, version, active }, call) => {
         const kept = using(records);
-        const { fields } = KINDS[kind] as Kind;
         // Whoever may be here at night may shut a door to the admin API, but not open one.
         const opens = active && fields.includes('service');
         if (opens) await refuseAdministered(kept, services, { kind, name, version }, call);
-        return kept.update(kind, name, version, { active }, author(call));
+        return tell(await kept.update(kind, name, version, { active }, author(call)));
       };
     },
   }) as Service;
 }
 
-interface Names {
+export interface Names {
   find(name: string): Service | null;
 }
+
+/** Fields of a definition that name what is run. */
+const RUNS = ['service', 'onSuccess', 'onError'];
 
 /**
  * What a channel or a job runs, it runs for everybody who may reach it: who is less than an administrator would be one
  * by a channel that leads to the admin API. Throws FORBIDDEN.
  */
-function refuseAdministration(services: Names, service: unknown, call: Call): void {
-  if (typeof service !== 'string' || isAdministrator(call)) return;
-  if (services.find(service)?.attributes?.['admin'] === undefined) return;
+export function refuseAdministration(services: Names, definition: Readonly<Record<string, unknown>>, call: Call): void {
+  if (isAdministrator(call)) return;
+  const service = RUNS.map((field) => definition[field]).find((name) => isAdministration(services, name));
+  if (service === undefined) return;
   throw new GantryError(
     'FORBIDDEN',
     `'${service}' belongs to the admin API: only an administrator may put it elsewhere`,
   );
+}
+
+/** One that is not deployed on this server may be so on another; ours are known by their name. */
+export function isAdministration(services: Names, service: unknown): boolean {
+  if (typeof service !== 'string') return false;
+  const found = services.find(service);
+  return found === null ? service.startsWith('gantry.') : found.attributes?.['admin'] !== undefined;
 }
 
 /**
@@ -214,13 +254,13 @@ async function refuseAdministered(
 ): Promise<void> {
   if (isAdministrator(call)) return;
   const read = await kept.get(kind, name);
-  refuseAdministration(services, read.definition['service'], call);
+  refuseAdministration(services, read.definition, call);
   if (read.version === version) return;
   const text = `The ${kind} '${name}' has version ${read.version}, not ${version}. Read it again and repeat the change`;
   throw new GantryError('RECORD_STALE', text);
 }
 
-function isAdministrator({ identity }: Call): boolean {
+export function isAdministrator({ identity }: Call): boolean {
   return identity?.roles.includes('administrator') === true;
 }
 

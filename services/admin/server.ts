@@ -59,7 +59,7 @@ const health = defineService({
       Type.Object({ name: Type.String(), healthy: Type.Boolean(), problem: Type.Optional(Type.String()) }),
     ),
   }),
-  create: ({ server, connections, records, kv, cluster, stats }) => {
+  create: ({ server, connections, records, kv, cluster, stats, scheduler }) => {
     return () => {
       const status = records?.status() ?? null;
       const checks = [
@@ -76,6 +76,8 @@ const health = defineService({
                 status.refused.length === 0 ? null : `${status.refused.length} could not be put into effect`,
               ),
             ]),
+        // A job that should have run and did not is in it; one that ran and failed is no problem of a server.
+        ...(scheduler === null ? [] : [check('scheduler', scheduler.problem?.message ?? null)]),
         ...connections.list().map(({ name, up }) => check(`connection ${name}`, up ? null : 'is down')),
       ];
       return { healthy: checks.every(({ healthy }) => healthy), checks };

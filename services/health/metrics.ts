@@ -11,9 +11,8 @@ import {
   type ServiceStats,
   Type,
 } from 'gantry/api';
-
-/** Prometheus' text format: https://prometheus.io/docs/instrumenting/exposition_formats/ */
-const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+import { CONTENT_TYPE, family, label, single } from './_exposition.ts';
+import { aboutScheduler } from './_scheduler.ts';
 
 /** A histogram of ours has hundreds of buckets; Prometheus keeps a series of each. These are worth it. */
 const WANTED_MS = [0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384, 65_536];
@@ -27,7 +26,7 @@ export default defineService({
   input: Type.Unknown(),
   // Bytes: a string would be encoded with the channel's codec.
   output: Bytes,
-  create({ stats, server, connections, records, kv, cluster }) {
+  create({ stats, server, connections, records, kv, cluster, scheduler }) {
     const lag = eventLoopLag();
     return (_input, call) => {
       call.reply.contentType = CONTENT_TYPE;
@@ -38,6 +37,7 @@ export default defineService({
         ...aboutConnections(connections.list()),
         ...(records === null ? [] : aboutRecords(records.status())),
         ...aboutOthers(server, kv, cluster),
+        ...(scheduler === null ? [] : aboutScheduler(scheduler)),
         ...(stats === null ? [] : aboutServices(stats.snapshot())),
       ];
       return Buffer.from(families.join(''), 'utf8');
@@ -89,25 +89,6 @@ function aboutOthers(server: ServerInfo, kv: KeyValues | null, cluster: Cluster 
       ? []
       : [single('gantry_cluster_up', 'gauge', 'Whether the cluster hears of this server', up(cluster.problem))]),
   ];
-}
-
-type Kind = 'counter' | 'gauge' | 'histogram';
-
-/** One metric: what it is, and a line for each sample. Without samples it is left out. */
-function family(name: string, type: Kind, help: string, samples: readonly string[]): string {
-  return samples.length === 0 ? '' : `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${samples.join('')}`;
-}
-
-/** A metric with one sample and no labels. */
-function single(name: string, type: Kind, help: string, value: number): string {
-  return family(name, type, help, [`${name} ${value}\n`]);
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
-
-/** A label; its value may be any text. */
-function label(name: string, value: string): string {
-  return `${name}="${value.replace(/[\\"\n]/g, (character) => ESCAPES[character] as string)}"`;
 }
 
 function aboutServer({ name, version }: ServerInfo): string[] {
@@ -184,7 +165,7 @@ ${name}_count{${service}} ${calls}
 }
 
 /** Few bounds in seconds, and how many calls took no longer. Exact, since they are bounds of the histogram itself. */
-function cumulative({ boundsMs, counts }: Histogram): [seconds: number, count: number][] {
+export function cumulative({ boundsMs, counts }: Histogram): [seconds: number, count: number][] {
   const told: [number, number][] = [];
   let wanted = 0;
   let count = 0;

@@ -6,7 +6,8 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { expect } from 'chai';
-import { Bytes, defineService, ROLES, SecretText, type Service, Type } from '../../core/api.ts';
+import { Bytes, defineService, GantryError, ROLES, SecretText, type Service, Type } from '../../core/api.ts';
+import { until } from '../chaos/condition.ts';
 import { moduleOf } from '../fixtures/module.ts';
 import { type AdminServer, adminServer, basic, PASSWORD } from './admin-server.ts';
 
@@ -42,6 +43,16 @@ interface Document {
 
 /** Whatever a stranger's service may bring: paths, queries, recursion, tuples, secrets, errors, no output, bytes. */
 const FOREIGN: readonly Service[] = [
+  defineService({
+    name: 'acme.later',
+    description: 'Gives the token of a durable call that is given up',
+    input: Type.Object({}),
+    output: Type.Object({ token: Type.String() }),
+    create: () => async (_input, call) => {
+      if (call.firing !== null) throw new GantryError('CONFLICT', 'never');
+      return { token: await call.invokeAsync('acme.later', {}, { durable: { attempts: 1 } }) };
+    },
+  }),
   defineService({
     name: 'acme.part.find',
     description: 'Finds a part',
@@ -95,7 +106,7 @@ describe('services/admin: openapi', () => {
     peer = createServer((_req, res) => res.end('{}')).listen(0, '127.0.0.1');
     await once(peer, 'listening');
     peerUrl = `http://127.0.0.1:${(peer.address() as AddressInfo).port}`;
-    server = await adminServer({ services: FOREIGN });
+    server = await adminServer({ services: FOREIGN, config: { 'scheduler.agenda': { beatMs: 100 } } });
     const reply = await fetch(`${at()}/openapi.json`);
     expect(reply.status).to.equal(200);
     document = (await reply.json()) as Document;
@@ -324,6 +335,40 @@ describe('services/admin: openapi', () => {
       await life('balancer', { algorithm: 'leastconn', timeouts: { serverMs: 90_000 } }, { retries: 2 });
       await life('user', { role: 'viewer', password: 'password of one' }, { role: 'operator' });
       await life('connection', { transport: 'rest', options: { url: peerUrl } }, { options: { url: `${peerUrl}/a` } });
+    });
+
+    it('answers as the document says: jobs and runs', async () => {
+      const start = new Date(Date.now() - 2 * 3_600_000).toISOString();
+      const schedule = { everyMs: 3_600_000, start };
+      await call('gantry.job.create', { name: 'two', service: 'demo.hello', schedule, payload: { name: 'Ada' } });
+      await call('gantry.job.next', { name: 'two', count: 2 });
+      await call('gantry.job.next', { definition: { schedule: { cron: '@daily' } } });
+      await call('gantry.job.backfill', { name: 'two', from: start, limit: 5 });
+      await call('gantry.job.run', { name: 'two', payload: { name: 'Grace' } });
+      const { output } = await call('gantry.service.invoke', { name: 'acme.later', input: {} });
+      const { token } = output as { token: string };
+      await until('it is given up', async () => (await call('gantry.run.dead', { of: 'calls' })).total === 1);
+      await until(
+        'jobs ran',
+        async () => (await call('gantry.job.history', { name: 'two' })).items[0].outcome !== null,
+      );
+      await call('gantry.job.overview', { search: 't', limit: 10 });
+      await call('gantry.run.get', { token });
+      await call('gantry.run.list', { service: 'acme.later', state: 'ended', outcome: 'failed' });
+      await call('gantry.run.replay', { tokens: [token], attempts: 1 });
+      await until('it is given up again', async () => (await call('gantry.run.dead', {})).total === 1);
+      await call('gantry.run.bury', { all: true });
+      await call('gantry.run.cancel', { token }, 409);
+      await call('gantry.scheduler.pause', {});
+      await call('gantry.job.overview', {});
+      await call('gantry.scheduler.resume', {});
+      await call('gantry.scheduler.status', {});
+      await call('gantry.job.remove', { name: 'two' });
+      const later = await server.kernel.cradle.scheduler.accept({
+        ...{ service: 'acme.later', input: {}, verb: null, cid: 'c', channel: 'c', identity: null, traceparent: null },
+        ...{ callback: null, attempts: 1, backoffMs: 1, maxBackoffMs: 1, timeoutMs: null, afterMs: 60_000, key: null },
+      });
+      await call('gantry.run.cancel', { token: later });
     });
 
     it('answers as the document says: all that is left', async () => {

@@ -23,7 +23,13 @@ const TABLE: Readonly<Record<string, Readonly<Partial<Record<Role | 'public', st
   service: { viewer: 'get list', developer: 'invoke' },
   channel: { viewer: 'get list usage', operator: 'toggle', developer: 'create remove update' },
   connection: { viewer: 'get list states usage', operator: 'ping toggle', developer: 'create remove update' },
-  job: { viewer: 'get list usage', operator: 'toggle', developer: 'create remove update' },
+  job: {
+    viewer: 'get history list next overview usage',
+    operator: 'run toggle',
+    developer: 'backfill create remove update',
+  },
+  run: { viewer: 'dead get list', operator: 'bury cancel replay' },
+  scheduler: { viewer: 'status', operator: 'pause resume' },
   module: { viewer: 'get history list status usage', administrator: 'create remove rollback update upload' },
   setting: { viewer: 'get list usage', developer: 'create remove update' },
   dictionary: { viewer: 'get list usage', developer: 'create remove update' },
@@ -67,7 +73,7 @@ describe('services/admin: permissions', () => {
   let server: AdminServer;
 
   before(async () => {
-    server = await adminServer();
+    server = await adminServer({ config: { 'scheduler.agenda': {} } });
     for (const role of ROLES) await server.good('gantry.user.create', { name: `a ${role}`, role, password: PASSWORD });
     const inactive = { name: 'inactive', role: 'administrator', password: PASSWORD, active: false };
     await server.good('gantry.user.create', inactive);

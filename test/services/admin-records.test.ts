@@ -113,7 +113,15 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
   job: {
     make: (i) => ({ service: 'demo.hello', schedule: { everyMs: 3_600_000 }, active: i % 2 === 0 }),
     changes: { schedule: { cron: '0 6 * * 1-5', timeZone: 'Europe/Vienna' }, payload: { name: 'Ada' } },
-    wrong: [{ changes: { schedule: { at: 'tomorrow' } }, path: '/schedule' }],
+    wrong: [
+      { changes: { schedule: { at: 'tomorrow' } }, path: '/schedule' },
+      { changes: { schedule: { cron: '0 25 * * *' } }, path: '/schedule/cron' },
+      { changes: { schedule: { everyMs: 1000, end: '2001-01-01T00:00:00Z' } }, path: '/schedule/end' },
+      { changes: { overlap: 'sometimes' }, path: '/overlap' },
+      { changes: { retries: { attempts: 0 } }, path: '/retries/attempts' },
+      { changes: { missed: { policy: 'all', limti: 5 } }, path: '/missed/limti' },
+      { changes: { removeWhenDone: true, schedule: { cron: '0 5 * * *' } }, path: '/removeWhenDone' },
+    ],
     filter: { service: 'demo.hello', active: 'false' },
     filtered: 6,
   },
@@ -193,7 +201,7 @@ describe('services/admin: records', () => {
         }
         return fields;
       };
-      const derived: Readonly<Record<string, string>> = { user: 'epoch', module: 'services' };
+      const derived: Readonly<Record<string, string>> = { user: 'epoch', module: 'services', job: 'since' };
       const comparable = (definition: Fields) => without(definition, derived[kind] ?? '');
 
       beforeEach(() => empty(kind));

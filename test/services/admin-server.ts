@@ -16,6 +16,7 @@ import users from '../../plugins/guard-users/index.ts';
 import http from '../../plugins/http-koa/index.ts';
 import odb from '../../plugins/odb-sequelize/index.ts';
 import argon2 from '../../plugins/password-argon2/index.ts';
+import scheduler from '../../plugins/scheduler-agenda/index.ts';
 import stats from '../../plugins/stats-memory/index.ts';
 import rest from '../../plugins/transport-rest/index.ts';
 
@@ -34,7 +35,7 @@ export interface AdminOptions extends Partial<KernelOptions> {
   /** Beside those of services/admin and services/demo. */
   readonly services?: readonly Service[];
   readonly lists?: Parameters<Kernel['start']>[0];
-  /** Blocks that differ, by plugin; null leaves the plugin out. */
+  /** Blocks that differ, by plugin; null leaves the plugin out. The scheduler is there where it has one. */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>> | null>>;
   /** Default: an empty temporary one, removed in the end. */
   readonly data?: string;
@@ -83,6 +84,7 @@ const PLUGINS: readonly (readonly [Plugin, Readonly<Record<string, unknown>>])[]
   [http, { port: 0 }],
   [rest, {}],
   [admin, { adminPassword: PASSWORD }],
+  [scheduler, {}],
 ] as unknown as readonly (readonly [Plugin, Readonly<Record<string, unknown>>])[];
 
 /** Starts one; what is not said is as config/base.yaml has it, and the first administrator has PASSWORD. */
@@ -93,7 +95,8 @@ export async function adminServer(options: AdminOptions = {}): Promise<AdminServ
   const replies: string[] = [];
   const logs = new Logs({ level: 'debug', to: { write: (line: string) => void lines.push(line) } });
   const kernel = new Kernel({ logs, graceMs: 1000, data, name: 'server1', version: '1.2.3', ...rest });
-  const loaded = PLUGINS.filter(([plugin]) => config[plugin.id] !== null).map(([plugin, block]) => {
+  const wanted = ({ id }: Plugin) => config[id] !== null && (id !== scheduler.id || config[id] !== undefined);
+  const loaded = PLUGINS.filter(([plugin]) => wanted(plugin)).map(([plugin, block]) => {
     return { id: plugin.id, plugin, config: structuredClone({ ...block, ...config[plugin.id] }) };
   });
   const folders = [path.join(home, 'services/admin'), path.join(home, 'services/demo')];

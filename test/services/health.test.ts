@@ -1,11 +1,18 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
 import { Call, definePlugin, defineService, GantryError, type Service, type Stats, Type } from '../../core/api.ts';
 import { Kernel } from '../../core/kernel.ts';
 import { Logs } from '../../core/log.ts';
 import type { Loaded } from '../../core/plugin.ts';
+import sqlite from '../../plugins/dialect-sqlite/index.ts';
+import odb from '../../plugins/odb-sequelize/index.ts';
+import scheduler from '../../plugins/scheduler-agenda/index.ts';
 import stats from '../../plugins/stats-memory/index.ts';
 import metrics from '../../services/health/metrics.ts';
 import ping from '../../services/health/ping.ts';
+import { until } from '../chaos/condition.ts';
 
 describe('services/health', () => {
   let kernel: Kernel;
@@ -166,6 +173,91 @@ describe('services/health', () => {
         [{ connection: 'crm', transport: 'kit' }, 1],
         [{ connection: 'erp', transport: 'kit' }, 0],
       ]);
+    });
+
+    describe('of jobs and durable calls', () => {
+      let data: string;
+      const BY = { name: 'tester' };
+      const hourly = { everyMs: 3_600_000 };
+
+      beforeEach(() => {
+        data = mkdtempSync(path.join(tmpdir(), 'gantry-health-'));
+      });
+      afterEach(async () => {
+        await kernel.stop();
+        rmSync(data, { recursive: true });
+      });
+
+      async function runJobs(): Promise<void> {
+        const config: Readonly<Record<string, object>> = { 'scheduler.agenda': { beatMs: 100 } };
+        const loaded = [odb, sqlite, scheduler].map((plugin) => {
+          return { id: plugin.id, plugin, config: config[plugin.id] ?? {} } as unknown as Loaded;
+        });
+        kernel = new Kernel({ logs: new Logs({ level: 'silent' }), name: 'server1', version: '1.2.3', data });
+        await kernel.create(loaded).deploy([ping, metrics, flaky]).start();
+      }
+      const of = (read: Scrape, ...names: string[]) =>
+        Object.fromEntries(names.map((name) => [name, read.only(`gantry_${name}`).value]));
+      const outcomes = (read: Scrape) =>
+        Object.fromEntries(read.all('gantry_runs_total').map(({ labels, value }) => [labels['outcome'], value]));
+      const fire = async (payload: object) => kernel.cradle.scheduler.fire('a', { name: 'tester', cid: 'c' }, payload);
+      const ended = (token: string) =>
+        until('it has ended', async () => (await kernel.cradle.scheduler.find(token))[0]?.state === 'ended');
+
+      it('tells who runs them, how many there are, and how runs went', async () => {
+        await runJobs();
+        await until('it has the scheduler', () => kernel.cradle.scheduler.status().planned !== null);
+        const { records } = kernel.cradle;
+        await records.create('job', { name: 'a', service: 'test.flaky', schedule: hourly }, BY);
+        await records.create('job', { name: 'b', service: 'test.flaky', schedule: hourly, active: false }, BY);
+        for (const fail of [true, false, false]) await ended(await fire({ fail }));
+        await until('it is counted', async () => (await scrape()).all('gantry_runs_dead').length === 1);
+        const read = await scrape();
+        expect(of(read, 'scheduler_up', 'scheduler_holder', 'scheduler_paused')).to.deep.equal({
+          scheduler_up: 1,
+          scheduler_holder: 1,
+          scheduler_paused: 0,
+        });
+        expect(of(read, 'jobs_planned', 'jobs_overdue', 'runs_in_hand', 'scheduler_takeovers_total')).to.deep.equal({
+          ...{ jobs_planned: 1, jobs_overdue: 0, runs_in_hand: 0, scheduler_takeovers_total: 1 },
+        });
+        expect(of(read, 'jobs_missed_total', 'jobs_skipped_total', 'runs_waiting', 'runs_dead')).to.deep.equal({
+          ...{ jobs_missed_total: 0, jobs_skipped_total: 0, runs_waiting: 0, runs_dead: 0 },
+        });
+        expect(outcomes(read)).to.deep.equal({ succeeded: 2, failed: 1, timeout: 0, interrupted: 0 });
+        for (const name of ['gantry_job_lateness_seconds', 'gantry_run_duration_seconds']) {
+          expect(read.types.get(name)).to.equal('histogram');
+          expect(read.only(`${name}_count`).value, name).to.equal(3);
+          expect(read.only(`${name}_sum`).value, name).to.be.within(0, 60);
+          const bounds = read.all(`${name}_bucket`).map(({ labels }) => float(labels['le'] ?? ''));
+          expect(bounds.at(-1), name).to.equal(Number.POSITIVE_INFINITY);
+          expect(bounds.at(-2), name).to.be.at.least(3600);
+        }
+      });
+
+      it('tells what is paused, and what has no server', async () => {
+        await runJobs();
+        const { records } = kernel.cradle;
+        await records.create('setting', { name: 'scheduler.paused', value: true }, BY);
+        expect(of(await scrape(), 'scheduler_paused')).to.deep.equal({ scheduler_paused: 1 });
+        const startedAt = new Date().toISOString();
+        const own = { name: 'server1', urls: [], version: '1', startedAt, state: 'draining' };
+        await records.create('server', own, BY);
+        await kernel.stop();
+        await runJobs();
+        const left = await scrape();
+        expect(of(left, 'scheduler_up', 'scheduler_holder')).to.deep.equal({ scheduler_up: 0, scheduler_holder: 0 });
+        // It is not for this server to say.
+        expect(left.all('gantry_jobs_planned')).to.deep.equal([]);
+        await kernel.cradle.records.update('server', 'server1', 1, { state: 'online' }, BY);
+        await until('it has it', async () => of(await scrape(), 'scheduler_up')['scheduler_up'] === 1);
+      });
+
+      it('are left out where no scheduler is loaded', async () => {
+        await run([]);
+        const names = [...(await scrape()).types.keys()];
+        expect(names.filter((name) => /_(scheduler|jobs?|runs?)_/.test(name))).to.deep.equal([]);
+      });
     });
 
     it('goes out as the text that it is, whatever the format of its channel', async () => {
