@@ -51,17 +51,18 @@ export class Care {
   async finish(isOpen: (job: string) => boolean): Promise<void> {
     const { records, log } = this.#parts;
     for (const name of [...this.#done]) {
-      if (isOpen(name)) continue;
-      this.#done.delete(name);
+      // While another one was removed, it may have been changed.
+      if (!this.#done.has(name) || isOpen(name)) continue;
       try {
         // One that was changed meanwhile is not done.
         await records.remove('job', name, records.find('job', name)?.version, { name: 'scheduler' });
       } catch (thrown) {
         const error = toGantryError(thrown);
-        if (error.code === 'RECORD_NOT_FOUND' || error.code === 'RECORD_STALE') continue;
-        if (error.retryable) this.#done.add(name);
-        else log.warn({ job: name, error }, 'a job that is done could not be removed');
+        if (error.retryable) continue;
+        if (error.code !== 'RECORD_NOT_FOUND' && error.code !== 'RECORD_STALE')
+          log.warn({ job: name, error }, 'a job that is done could not be removed');
       }
+      this.#done.delete(name);
     }
   }
 

@@ -15,7 +15,7 @@ import {
   type Timetable,
   timesOf,
 } from '../../core/api.ts';
-import type { DatabaseTime } from './clock.ts';
+import type { Clock, DatabaseTime } from './clock.ts';
 import type { Crew } from './crew.ts';
 import { backfillToken } from './plan.ts';
 import { attemptOf, checkKept, type RunData } from './run-data.ts';
@@ -29,6 +29,7 @@ interface Parts {
   readonly tenure: Tenure;
   readonly crew: Crew;
   readonly time: DatabaseTime;
+  readonly clock: Clock;
   /** Of each job. */
   readonly keepRuns: number;
   readonly keepMs: number;
@@ -145,8 +146,12 @@ export async function cancel(parts: Parts, token: string, { name }: Asker): Prom
 }
 
 /** By the clock of the database, which must have been asked once: that of this machine may be wrong by hours. */
-async function nowOf({ time, tenure }: Pick<Parts, 'time' | 'tenure'>): Promise<number> {
-  if (!time.isKnown) await tenure.beat();
+export async function nowOf({ time, clock, leases }: Pick<Parts, 'time' | 'clock' | 'leases'>): Promise<number> {
+  if (!time.isKnown) {
+    const askedAt = clock.steady();
+    const { now } = await leases.renew([]);
+    time.sync(now, askedAt, clock.steady());
+  }
   return time.now();
 }
 

@@ -1,8 +1,9 @@
-import type { Job, Runs } from '../../core/api.ts';
+import type { Job, RunEnd, Runs, Timetable } from '../../core/api.ts';
 import type { Clock } from './clock.ts';
 
 /** A server hears of a change of a job sooner: only in that time it may have come too late for due times of it. */
 export const FRESH_MS = 60_000;
+const MOST_WAITING = 10_000;
 /** How long jobs are planned before others get their turn. */
 const SLICE_MS = 5;
 
@@ -24,6 +25,29 @@ export function fromOf({ since }: Job, mark: number | null, now: number): number
   if (since === 0 || since > now) return mark ?? now;
   // The holder before may not have heard of it yet.
   return mark === null || since > mark - FRESH_MS ? since : mark;
+}
+
+/**
+ * What waited when the last server stopped, and is not to be made up for: after a time in which nobody had the scheduler,
+ * it is missed as what came in that time is.
+ */
+export async function expiredSince(
+  { runs, timetable }: { readonly runs: Pick<Runs, 'open'>; readonly timetable: Timetable },
+  mark: number | null,
+  now: number,
+): Promise<readonly RunEnd[]> {
+  const vacantMs = mark === null ? 0 : now - mark;
+  if (vacantMs < FRESH_MS) return [];
+  const waiting = await runs.open({ of: 'jobs', state: 'waiting', brief: true, limit: MOST_WAITING });
+  return waiting.flatMap(({ token, attempt, source, dueAt, job: name }): RunEnd[] => {
+    const job = name === null ? null : timetable.get(name);
+    if (source !== 'schedule' || attempt > 1 || job === null) return [];
+    const { policy, lateMs, withinMs } = job.missed;
+    const isLost = policy === 'skip' ? vacantMs > lateMs : now - dueAt > withinMs;
+    if (!isLost) return [];
+    const reason = 'it waited when the last server stopped, and is too late now';
+    return [{ token, attempt, outcome: 'missed', endedAt: now, reason, code: null, dead: false, followers: [] }];
+  });
 }
 
 /** Works through the names; others get their turn in between. */

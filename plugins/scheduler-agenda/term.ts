@@ -24,7 +24,7 @@ import type { Sequel } from './next.ts';
 import { type DueTimes, type Entry, Plan, tokenOf } from './plan.ts';
 import { attemptOf } from './run-data.ts';
 import { sweep } from './sweep.ts';
-import { FRESH_MS, fromOf, handledSince, inSlices } from './takeover.ts';
+import { expiredSince, FRESH_MS, fromOf, handledSince, inSlices } from './takeover.ts';
 import { ownerOf, type Tenure } from './tenure.ts';
 
 export interface TermParts {
@@ -93,7 +93,6 @@ export class Term {
   get isReady(): boolean {
     return this.#ready && !this.#over;
   }
-  /** As Duty has it. */
   get mark(): number | null {
     if (!this.#ready) return null;
     this.#mark = Math.max(this.#mark, this.plan.mark(this.#parts.time.now(), this.#deciding));
@@ -120,7 +119,6 @@ export class Term {
     this.#over = true;
     this.#cancelTimer();
   }
-
   onJob(name: string): void {
     // Until it is planned, all are looked at.
     if (!this.#ready) return;
@@ -168,6 +166,7 @@ export class Term {
   async #takeOver(mark: number | null): Promise<boolean> {
     const { runs, timetable, time, clock, log } = this.#parts;
     const handled = await handledSince(runs, mark);
+    await runs.end(await expiredSince(this.#parts, mark, time.now()), null, this.#fence());
     await this.#look();
     if (this.#over) return false;
     // A clock that was set back: what is accounted for stays so.
@@ -196,6 +195,7 @@ export class Term {
       const job = timetable.get(name);
       const before = this.plan.find(name);
       this.plan.drop(name);
+      this.#care.keep(name);
       if (!job?.active) continue;
       // When nothing of its times has changed, none is passed over, however late it is.
       const isSame = before?.job.since === job.since;
@@ -241,8 +241,8 @@ export class Term {
       void crew.poll();
       return this.#wait(AGAIN_MS);
     }
-    const ready = this.plan.nextReady();
-    if (ready !== null && !this.#over) this.#wait(ready - this.#parts.time.now());
+    const ready = this.#over ? null : this.plan.nextReady();
+    if (ready !== null) this.#wait(ready - this.#parts.time.now());
   }
   async #round(): Promise<void> {
     this.#applyChanges();
@@ -383,7 +383,7 @@ export class Term {
   }
 
   async #sweepUp(): Promise<void> {
-    const { onOffered, onDecided: _decided, ...parts } = this.#parts;
+    const { onOffered, ...parts } = this.#parts;
     this.#sweepIn = SWEEP_BEATS;
     try {
       const swept = await sweep(parts, () => !this.#over);

@@ -15,7 +15,7 @@ import { Counters } from './counters.ts';
 import { Crew } from './crew.ts';
 import { Duty } from './duty.ts';
 import { Hint } from './hint.ts';
-import { accept, backfill, cancel, fire } from './operations.ts';
+import { accept, backfill, cancel, fire, nowOf } from './operations.ts';
 import { type Counts, statusOf } from './status.ts';
 import { FRESH_MS } from './takeover.ts';
 import { SCHEDULER, Tenure } from './tenure.ts';
@@ -199,7 +199,7 @@ export function worksOf(given: WorksParts): Works {
       backfill: (job, period, by) => backfill(operated, job, period, by),
       cancel: (token, by) => cancel(operated, token, by),
       async replay(tokens, attempts) {
-        const again = await runs.replay(tokens, time.now(), attempts);
+        const again = await runs.replay(tokens, await nowOf(operated), attempts);
         if (again.length > 0) added();
         return again.map(({ token }) => token);
       },
