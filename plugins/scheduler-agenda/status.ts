@@ -39,7 +39,7 @@ export function statusOf(parts: Parts): { readonly status: SchedulerStatus; read
   const { tenure, duty, crew, time, counters, counts, standsBack, paused } = parts;
   const now = time.now();
   const heldAt = tenure.heldAt;
-  const isVacant = heldAt === null || now - heldAt > VACANT_MS;
+  const isVacant = tenure.vacantMs > VACANT_MS;
   const overdue = tenure.isHolder && duty.isReady && !paused ? overdueOf(duty, now) : [];
   const status: SchedulerStatus = {
     holder: isVacant ? null : tenure.holder,
@@ -92,7 +92,11 @@ function overdueOf(duty: Duty, now: number) {
   return found.sort((a, b) => b.lateMs - a.lateMs);
 }
 
-function problemOf(tenure: Tenure, { overdue, holder }: SchedulerStatus, count: number): GantryError | null {
+function problemOf(
+  tenure: Tenure,
+  { overdue, holder, standsBack }: SchedulerStatus,
+  count: number,
+): GantryError | null {
   const { problem } = tenure;
   const code = 'SCHEDULER_UNAVAILABLE';
   if (problem !== null) {
@@ -102,7 +106,8 @@ function problemOf(tenure: Tenure, { overdue, holder }: SchedulerStatus, count: 
       ...hint,
     });
   }
-  if (holder === null) {
+  // One that has just started is about to take it, unless it stands back.
+  if (holder === null && (tenure.vacantMs > VACANT_MS || standsBack !== null)) {
     return new GantryError(code, 'No server runs the scheduler', {
       hint: 'A server that is ready, online and has scheduler.agenda takes it within seconds: gantry scheduler status tells what each one says.',
     });

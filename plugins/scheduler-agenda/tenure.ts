@@ -79,6 +79,8 @@ export class Tenure {
   #problem: GantryError | null = null;
   #seen: { readonly server: string; readonly epoch: number } | null = null;
   #seenAt: number | null = null;
+  /** When somebody was seen to hold it, or this server began to look. */
+  #watchedAt = Number.POSITIVE_INFINITY;
   #steps = 0;
 
   constructor(parts: TenureParts) {
@@ -95,6 +97,10 @@ export class Tenure {
   /** When somebody was last seen to hold it, by the database's time. */
   get heldAt(): number | null {
     return this.#seenAt;
+  }
+  /** For how long nobody was seen to hold it, since this server looks. */
+  get vacantMs(): number {
+    return this.#parts.clock.steady() - this.#watchedAt;
   }
   /** How often the clock of the database was set, as far as it was seen. */
   get steps(): number {
@@ -133,6 +139,7 @@ export class Tenure {
 
   start(): void {
     this.#stopped = false;
+    this.#watchedAt = this.#parts.clock.steady();
     this.#beatAfter(0);
   }
 
@@ -300,7 +307,9 @@ export class Tenure {
 
   #see(holder: { readonly server: string; readonly epoch: number } | null, now: number): void {
     this.#seen = holder === null ? null : { server: holder.server, epoch: holder.epoch };
-    if (holder !== null) this.#seenAt = now;
+    if (holder === null) return;
+    this.#seenAt = now;
+    this.#watchedAt = this.#parts.clock.steady();
   }
 
   /** Lets go of what could not be renewed in time. */

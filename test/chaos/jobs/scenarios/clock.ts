@@ -13,19 +13,20 @@ const PAYLOAD = { forMs: 100 };
 /** The clocks of servers jump by an hour while they run: first the holder's, then another one's. */
 export const jobsClock: JobScenario = {
   world: { ...CLUSTER, proxied: false, clocks: 'servers' },
-  full: { ...TERMS, jobs: 20, times: 3 },
-  short: { ...TERMS, jobs: 5, times: 1 },
+  full: { ...TERMS, jobs: 20, seconds: 2, times: 3 },
+  // The scheduler looks each second.
+  short: { ...TERMS, jobs: 5, seconds: 1.2, times: 1 },
   async run(world, terms) {
     const told: string[] = [];
     const groups = [{ name: 'each', count: terms.jobs, everyMs: 1000, payload: PAYLOAD, again: true }];
-    const trial = await watch(world, { groups, seconds: terms.seconds }, async (acting) => {
+    const trial = await watch(world, { groups, seconds: 0 }, async (acting) => {
       for (let i = 0; i < terms.times; i++) {
         const holder = await world.holding();
         for (const server of [holder, world.othersThan(holder)[0] as JobServer]) {
           for (const offsetS of [HOUR_S, -HOUR_S, 0]) {
-            await acting.goesOn();
+            await acting.goesOn(terms.seconds);
             server.clock?.set(offsetS);
-            await acting.goesOn();
+            await acting.goesOn(terms.seconds);
             const now = await aheadOf(server);
             told.push(
               `${server.name}${server === holder ? ', the holder,' : ''} ${offsetS} s: it finds itself ${now} ms ahead`,

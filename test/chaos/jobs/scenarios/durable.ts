@@ -63,7 +63,7 @@ export const jobsDurable: JobScenario = {
       title: `durable calls, ${terms.rate} a second, while servers are killed ${terms.times} times`,
       about: [
         `${asked.length} calls, ${kept.length} acknowledged; in hand on servers that were killed: ${killed}`,
-        ...toldOf(evidence, world),
+        ...toldOf(evidence),
         `dead letters: ${dead.length}; replayed when it was mended, and done: ${mended}`,
       ],
       tables: [],
@@ -120,7 +120,7 @@ function checksOf({ kept, rows, lines, effects }: Evidence, world: JobsWorld): C
   ];
 }
 
-function toldOf({ kept, rows, lines }: Evidence, world: JobsWorld): string[] {
+function toldOf({ kept, rows, lines }: Evidence): string[] {
   const starts = lines.filter(({ event }) => event === 'start');
   const good = new Set(kept.filter(({ broken }) => !broken).map(({ token }) => token));
   const perToken = [...grouped(starts, ({ token }) => token)].filter(([token]) => good.has(token));
@@ -133,7 +133,7 @@ function toldOf({ kept, rows, lines }: Evidence, world: JobsWorld): string[] {
       .join(', ')}`,
     `attempts by outcome: ${Object.entries(countBy(rows, ({ outcome }) => outcome ?? 'none'))
       .map(([name, n]) => `${n} ${name}`)
-      .join(', ')}; killed ${world.absences.length} times`,
+      .join(', ')}`,
   ];
 }
 

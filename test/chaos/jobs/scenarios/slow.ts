@@ -30,7 +30,7 @@ export const jobsSlowDatabase: JobScenario = {
           if (way === 'from a commit on') await committing(holder);
           holder.proxy?.delay(way === 'to the database' ? { toServerMs: ms } : { toClientMs: ms });
           // Some statements on their way, and some after them.
-          await wait(2 * ms + 2000);
+          await wait(ms + 5000);
           const next = await world.holder();
           holder.proxy?.delay({});
           const kept = next?.by === holder ? 'kept the lease' : `lost it to ${next?.by.name ?? 'nobody yet'}`;
