@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { type Job, jobOf, type Schedule, timesOf } from '../../core/api.ts';
 import { Heap } from '../../plugins/scheduler-agenda/heap.ts';
 import { type DueTimes, jitterOf, Plan, readyAt, tokenOf } from '../../plugins/scheduler-agenda/plan.ts';
-import { FRESH_MS, fromOf, handledSince, inSlices } from '../../plugins/scheduler-agenda/takeover.ts';
+import { FRESH_MS, fromOf, fromOfChanged, handledSince, inSlices } from '../../plugins/scheduler-agenda/takeover.ts';
 
 const START = Date.UTC(2030, 0, 1);
 const iso = (ms: number) => new Date(ms).toISOString();
@@ -242,6 +242,15 @@ describe('scheduler.agenda plans', () => {
     it('does not go by a clock that was ahead', () => {
       expect(fromOf(since(now + 1), now - 5000, now)).to.equal(now - 5000);
       expect(fromOf(since(now + 1), null, now)).to.equal(now);
+    });
+    it('takes a job that comes or changes from when that was, but not from long ago', () => {
+      const before = { job: since(START), from: now - 500_000 };
+      expect(fromOfChanged(since(START), before, now), 'in nothing that concerns its times').to.equal(now - 500_000);
+      expect(fromOfChanged(since(now - 1000), before, now)).to.equal(now - 1000);
+      expect(fromOfChanged(since(now - 1000), null, now)).to.equal(now - 1000);
+      expect(fromOfChanged(since(now + 1000), null, now), 'a clock that is ahead').to.equal(now);
+      expect(fromOfChanged(since(START), null, now), 'one that is behind').to.equal(now - FRESH_MS);
+      expect(fromOfChanged(since(now - 1000), { ...before, from: now - 10 }, now), 'never twice').to.equal(now - 10);
     });
     it('knows what there is of each job, looked for as long before the mark', async () => {
       const asked: number[] = [];

@@ -114,7 +114,7 @@ const SAMPLES: Readonly<Record<string, Sample>> = {
     make: (i) => ({ service: 'demo.hello', schedule: { everyMs: 3_600_000 }, active: i % 2 === 0 }),
     changes: { schedule: { cron: '0 6 * * 1-5', timeZone: 'Europe/Vienna' }, payload: { name: 'Ada' } },
     wrong: [
-      { changes: { schedule: { at: 'tomorrow' } }, path: '/schedule' },
+      { changes: { schedule: { at: 'tomorrow' } }, path: '/schedule/at' },
       { changes: { schedule: { cron: '0 25 * * *' } }, path: '/schedule/cron' },
       { changes: { schedule: { everyMs: 1000, end: '2001-01-01T00:00:00Z' } }, path: '/schedule/end' },
       { changes: { overlap: 'sometimes' }, path: '/overlap' },
