@@ -50,6 +50,17 @@ export async function expiredSince(
   });
 }
 
+/** The same for one that came or changed since; `before`: as it was planned, null: it was not. */
+export function fromOfChanged(
+  { since }: Job,
+  before: { readonly job: Job; readonly from: number } | null,
+  now: number,
+): number {
+  // When nothing of its times has changed, none is passed over, however late it is.
+  if (before !== null && before.job.since === since) return before.from;
+  return Math.max(before?.from ?? 0, now - FRESH_MS, Math.min(since, now));
+}
+
 /** Works through the names; others get their turn in between. */
 export async function inSlices(
   names: Iterable<string>,

@@ -24,7 +24,7 @@ import type { Sequel } from './next.ts';
 import { type DueTimes, type Entry, Plan, tokenOf } from './plan.ts';
 import { attemptOf } from './run-data.ts';
 import { sweep } from './sweep.ts';
-import { expiredSince, FRESH_MS, fromOf, handledSince, inSlices } from './takeover.ts';
+import { expiredSince, FRESH_MS, fromOf, fromOfChanged, handledSince, inSlices } from './takeover.ts';
 import { ownerOf, type Tenure } from './tenure.ts';
 
 export interface TermParts {
@@ -80,6 +80,8 @@ export class Term {
   #lookIn = LOOK_BEATS;
   /** Jobs that came, changed or went, and that the plan does not have so yet. */
   readonly #changed = new Set<string>();
+  /** What the holders before have done, also of jobs that this server has not heard of yet. */
+  #handled: ReadonlyMap<string, number> = new Map();
   #cancelTimer: () => void = () => {};
   #mark = 0;
   #troubled = false;
@@ -165,7 +167,7 @@ export class Term {
   /** False: its time is over. */
   async #takeOver(mark: number | null): Promise<boolean> {
     const { runs, timetable, time, clock, log } = this.#parts;
-    const handled = await handledSince(runs, mark);
+    this.#handled = await handledSince(runs, mark);
     await runs.end(await expiredSince(this.#parts, mark, time.now()), null, this.#fence());
     await this.#look();
     if (this.#over) return false;
@@ -175,7 +177,7 @@ export class Term {
       const job = timetable.get(name);
       if (!job?.active) return;
       try {
-        this.#put(job, Math.max(fromOf(job, mark, time.now()), handled.get(name) ?? 0));
+        this.#put(job, Math.max(fromOf(job, mark, time.now()), this.#handled.get(name) ?? 0));
       } catch (error) {
         log.error({ job: name, error }, 'a job cannot be planned');
       }
@@ -197,10 +199,8 @@ export class Term {
       this.plan.drop(name);
       this.#care.keep(name);
       if (!job?.active) continue;
-      // When nothing of its times has changed, none is passed over, however late it is.
-      const isSame = before?.job.since === job.since;
       try {
-        this.#put(job, Math.max(before?.from ?? 0, isSame ? 0 : Math.max(now - FRESH_MS, Math.min(job.since, now))));
+        this.#put(job, Math.max(fromOfChanged(job, before, now), this.#handled.get(name) ?? 0));
       } catch (error) {
         // It must not keep the others from being run.
         log.error({ job: name, error }, 'a job cannot be planned');
