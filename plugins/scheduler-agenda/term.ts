@@ -258,7 +258,7 @@ export class Term {
   #tend(): void {
     const { tenure, log } = this.#parts;
     const work = async () => {
-      await this.#care.finish((name) => this.#over || this.#book.isOpen(name));
+      await this.#care.finish((name) => this.#over || this.#changed.has(name) || this.#book.isOpen(name));
       if (!this.#over) await this.#care.forget(Math.max(0, (tenure.marked ?? 0) - FRESH_MS));
     };
     this.#tending ??= work()

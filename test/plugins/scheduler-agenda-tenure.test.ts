@@ -19,7 +19,7 @@ function world() {
     return work();
   };
   const leases: Leases = {
-    take: (...of) => ask('take', () => database.take(...of)),
+    take: (name, ...of) => ask(`take ${name}`, () => database.take(name, ...of)),
     renew: (...of) => ask('renew', () => database.renew(...of)),
     release: (...of) => ask('release', () => database.release(...of)),
     remove: (...of) => ask('remove', () => database.remove(...of)),
@@ -120,9 +120,9 @@ describe('scheduler.agenda holds leases', () => {
   it('not where it was taken while the server stopped', async () => {
     const { server, hold, release, isFree, database } = world();
     const { tenure, told } = server('a');
-    hold('take');
+    hold(`take ${SCHEDULER}`);
     const beating = tenure.beat();
-    await Promise.resolve();
+    await new Promise<void>((resolve) => void setImmediate(resolve));
     const stopping = tenure.stop();
     release();
     await Promise.all([beating, stopping]);
