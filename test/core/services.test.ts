@@ -626,16 +626,16 @@ describe('services', () => {
       const left = any('left', (_, c) => c.remainingMs, { timeoutMs: 5000 });
       const { call } = await open([
         left,
-        any('short', (_, c) => c.invoke('left', null), { timeoutMs: 200 }),
-        any('asked', (_, c) => c.invoke('left', null, { timeoutMs: 100 }), { timeoutMs: 1000 }),
+        any('short', (_, c) => c.invoke('left', null), { timeoutMs: 2000 }),
+        any('asked', (_, c) => c.invoke('left', null, { timeoutMs: 1000 }), { timeoutMs: 4000 }),
         any('own', (_, c) => c.invoke('left', null), { timeoutMs: 50_000 }),
-        any('longer', (_, c) => c.invoke('left', null, { timeoutMs: 60_000 }), { timeoutMs: 300 }),
+        any('longer', (_, c) => c.invoke('left', null, { timeoutMs: 60_000 }), { timeoutMs: 3000 }),
       ]);
       const of = async (name: string) => (await call(name)).value as number;
-      expect(await of('short')).to.be.within(100, 200);
-      expect(await of('asked')).to.be.within(50, 100);
+      expect(await of('short')).to.be.within(1001, 2000);
+      expect(await of('asked')).to.be.within(1, 1000);
       expect(await of('own')).to.be.within(4000, 5000);
-      expect(await of('longer')).to.be.within(200, 300);
+      expect(await of('longer')).to.be.within(2001, 3000);
     });
     it('that times out is an error for the caller, which goes on', async () => {
       const { call } = await open([

@@ -77,7 +77,12 @@ describe('services/health', () => {
       expect(busy.only('nodejs_eventloop_lag_max_seconds').value).to.be.within(0.1, 5);
       expect(busy.only('nodejs_eventloop_lag_seconds').value).to.be.within(0.001, 5);
       const [mean, max] = ['nodejs_eventloop_lag_seconds', 'nodejs_eventloop_lag_max_seconds'];
-      const idle = await scrape();
+      // Other processes may hold it up, too: not each time.
+      let idle = await scrape();
+      for (let i = 0; i < 20 && idle.only(max as string).value >= 0.1; i++) {
+        await looks();
+        idle = await scrape();
+      }
       expect(idle.only(max as string).value).to.be.below(0.1);
       expect(idle.only(mean as string).value).to.be.at.least(0);
     });
