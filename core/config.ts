@@ -245,8 +245,9 @@ function parse(file: string, text: string): Tree {
 /** Paths are relative to the file that they stand in, whichever file extends it. */
 function rooted(tree: Tree, dir: string, names: boolean): Tree {
   const at = (value: unknown) => {
-    if (typeof value !== 'string' || value === '' || path.isAbsolute(value) || value.startsWith('${')) return value;
-    return value.includes('${') ? `${dir}/${value}` : path.resolve(dir, value);
+    if (typeof value !== 'string' || value === '' || value.startsWith('${')) return value;
+    if (!value.includes('${')) return path.resolve(dir, value);
+    return path.isAbsolute(value) ? value : `${dir}/${value}`;
   };
   const files = (value: unknown): unknown => {
     if (typeof value === 'string') {

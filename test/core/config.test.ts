@@ -212,6 +212,13 @@ connections: [{ name: x, active: false }, ${connection('mine')}]`,
         ['services/health', 'services/shop', 'roles/own.ts', 'services/mine'].map((name) => inFolder(name)),
       );
     });
+    it('an absolute folder is the same one however its path is written', () => {
+      const files = {
+        'server.yaml': 'extends: ./base.yaml\nservices: [//shop/, /shop/../own]',
+        'base.yaml': 'services: [/shop]',
+      };
+      expect(read(files).services).to.deep.equal(['/shop', '/own'].map((name) => path.resolve(name)));
+    });
   });
 
   describe('paths', () => {
