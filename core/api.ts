@@ -1,6 +1,5 @@
 /** The one door: what plugins and services may import from the core, as `gantry/api`. */
 export { type Static, type TObject, type TSchema, Type } from 'typebox';
-export { BalancerSettingsSchema } from './balancing.ts';
 export {
   type AsyncOptions,
   Call,
@@ -17,13 +16,15 @@ export {
   type Target,
   type Work,
 } from './call.ts';
-export { ChannelDefinition } from './channels.ts';
-export type { Cluster, Member, Reached } from './cluster.ts';
-export { type Coerce, compileCoerce } from './coerce.ts';
-export { ConnectionDefinition } from './connections.ts';
+export { ChannelDefinition } from './calls/channels.ts';
+export { ConnectionDefinition } from './calls/connections.ts';
+export { contentTypeOf } from './calls/dispatch.ts';
+export type { Effects } from './calls/effects.ts';
+export type { Services } from './calls/services.ts';
+export { BalancerSettingsSchema } from './cluster/balancing.ts';
+export type { Cluster, Member, Reached } from './cluster/cluster.ts';
+export { Agent, ROLLING, Roll, readRoll } from './cluster/rolling.ts';
 export type { Cradle } from './cradle.ts';
-export type { Dictionaries } from './dictionaries.ts';
-export { contentTypeOf } from './dispatch.ts';
 export {
   didYouMean,
   type ErrorCode,
@@ -36,18 +37,14 @@ export {
   toFault,
   toGantryError,
 } from './errors.ts';
-export { BOUNDS_MS, BUCKETS } from './histogram.ts';
 export type { Fired, Hooks, Sent } from './hooks.ts';
-export { type Job, JobDefinition, jobOf, nextTimes, timesOf } from './jobs.ts';
-export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './key-values.ts';
-export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds.ts';
-export * as kvLimits from './kv-limits.ts';
-export type { Level, Logger } from './log.ts';
-export { Meters, OTHER } from './meters.ts';
-export type { Effects } from './once.ts';
-export { type Pairs, parsePairs } from './pairs.ts';
-export { PERIODS, type Period, periodAfter, periodOf, periodsOf } from './periods.ts';
-export { definePlugin, type Lifecycle, type Own, type Plugin } from './plugin.ts';
+export { type Job, JobDefinition, jobOf, nextTimes, timesOf } from './jobs/jobs.ts';
+export { type Schedule, type Times, upcoming } from './jobs/schedule.ts';
+export type { OneTime, Schedules } from './jobs/schedules.ts';
+export { Timetable } from './jobs/timetable.ts';
+export { definePlugin, type Lifecycle, type Own, type Plugin } from './kernel/plugin.ts';
+export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds/index.ts';
+export type { Level, Logger } from './log/log.ts';
 export type {
   BalancedServer,
   BalancedStatus,
@@ -132,6 +129,7 @@ export type {
   Transport,
   TransportSupports,
 } from './ports/transport.ts';
+export type { Dictionaries } from './records/dictionaries.ts';
 export type {
   Applied,
   ApplyOptions,
@@ -142,17 +140,18 @@ export type {
   RecordsStatus,
   RecordView,
   Saved,
-} from './record.ts';
-export { backoffMs, pause } from './retry.ts';
-export { Agent, ROLLING, Roll, readRoll } from './rolling.ts';
-export { type Schedule, type Times, upcoming } from './schedule.ts';
-export type { OneTime, Schedules } from './schedules.ts';
-export { Secret, SecretText } from './secret.ts';
+} from './records/record.ts';
+export { type Coerce, compileCoerce } from './schema/coerce.ts';
+export { Secret, SecretText } from './schema/secret.ts';
 export type { ServerInfo } from './server.ts';
 export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';
-export type { Services } from './services.ts';
-export type { Session, Sessions } from './sessions.ts';
-export { SlowCalls, type SlowCallsOptions } from './slow-calls.ts';
-export { addStats, Tally, type TallyParts } from './tally.ts';
-export { Timetable } from './timetable.ts';
-export { Turns } from './turns.ts';
+export { BOUNDS_MS, BUCKETS } from './statistics/histogram.ts';
+export { Meters, OTHER } from './statistics/meters.ts';
+export { PERIODS, type Period, periodAfter, periodOf, periodsOf } from './statistics/periods.ts';
+export { SlowCalls, type SlowCallsOptions } from './statistics/slow-calls.ts';
+export { addStats, Tally, type TallyParts } from './statistics/tally.ts';
+export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './stores/key-values.ts';
+export * as kvLimits from './stores/kv-limits.ts';
+export { backoffMs, pause } from './time/retry.ts';
+export { Turns } from './time/turns.ts';
+export type { Session, Sessions } from './users/sessions.ts';

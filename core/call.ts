@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
-import type { Logger } from './log.ts';
+import type { Logger } from './log/log.ts';
 import type { Codec } from './ports/codec.ts';
 import type { RunSource } from './ports/runs.ts';
 

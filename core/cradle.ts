@@ -1,7 +1,10 @@
-import type { Channels } from './channels.ts';
-import type { Cluster } from './cluster.ts';
-import type { Connections } from './connections.ts';
-import type { Logs } from './log.ts';
+import type { Channels } from './calls/channels.ts';
+import type { Connections } from './calls/connections.ts';
+import type { Securities } from './calls/securities.ts';
+import type { Services } from './calls/services.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import type { Timetable } from './jobs/timetable.ts';
+import type { Logs } from './log/log.ts';
 import type { Balancer } from './ports/balancer.ts';
 import type { Bus } from './ports/bus.ts';
 import type { Checker } from './ports/checker.ts';
@@ -15,12 +18,9 @@ import type { Passwords } from './ports/password.ts';
 import type { Scheduler } from './ports/scheduler.ts';
 import type { Stats } from './ports/stats.ts';
 import type { Transport } from './ports/transport.ts';
-import type { Records } from './record.ts';
-import type { Securities } from './securities.ts';
+import type { Records } from './records/record.ts';
 import type { ServerInfo } from './server.ts';
-import type { Services } from './services.ts';
-import type { Sessions } from './sessions.ts';
-import type { Timetable } from './timetable.ts';
+import type { Sessions } from './users/sessions.ts';
 
 /** Every token that can be injected. */
 export interface Cradle {

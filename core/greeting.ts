@@ -1,4 +1,4 @@
-import type { ChannelDefinition } from './channels.ts';
+import type { ChannelDefinition } from './calls/channels.ts';
 import type { Endpoint } from './ports/transport.ts';
 
 interface About {

@@ -1,7 +1,7 @@
 import { AsyncParallelHook, AsyncSeriesBailHook, AsyncSeriesHook, AsyncSeriesWaterfallHook, SyncHook } from 'tapable';
 import type { Call, Reply } from './call.ts';
 import { GantryError, isGantryError } from './errors.ts';
-import type { Logger } from './log.ts';
+import type { Logger } from './log/log.ts';
 import type { RunKey, RunOutcome, RunSource } from './ports/runs.ts';
 import type { Channel } from './ports/transport.ts';
 import type { Service } from './service.ts';

@@ -3,23 +3,22 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { checkBlock } from './blocks.ts';
 import { isForClient, USAGE } from './cli/usage.ts';
-import { ClusterConfig } from './cluster.ts';
-import { plain, type Survey, settle, surveyConfig } from './config.ts';
-import { configDocs } from './config-docs.ts';
-import { Config, Entry } from './config-root.ts';
-import { configSchema } from './config-schema.ts';
+import { ClusterConfig } from './cluster/cluster.ts';
+import { plain, type Survey, settle, surveyConfig } from './config/config.ts';
+import { configSchema } from './config/json-schema.ts';
+import { Config, Entry } from './config/root.ts';
 import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
 import { greeting } from './greeting.ts';
-import { Kernel, type KernelOptions } from './kernel.ts';
-import { Keyring } from './keyring.ts';
-import { loadPlugin, ownPlugins } from './loader.ts';
-import { Logs } from './log.ts';
-import type { Loaded } from './plugin.ts';
-import { compileConfig } from './schema.ts';
-import { wrapSecrets } from './secret.ts';
-import { readServices } from './service-files.ts';
+import { checkBlock } from './kernel/blocks.ts';
+import { Kernel, type KernelOptions } from './kernel/kernel.ts';
+import type { Loaded } from './kernel/plugin.ts';
+import { loadPlugin, ownPlugins } from './loading/plugins.ts';
+import { readServices } from './loading/services.ts';
+import { Logs } from './log/log.ts';
+import { compileConfig } from './schema/check.ts';
+import { wrapSecrets } from './schema/secret.ts';
+import { Keyring } from './secrets/keyring.ts';
 
 /** The package: the folder above `core`, or above `dist/core`. */
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -30,7 +29,6 @@ type Command = (options: Options) => Promise<void>;
 interface Options {
   readonly config: string;
   readonly out?: string;
-  readonly docs: boolean;
 }
 const COMMANDS: Readonly<Record<string, Command>> = { start, check, schema };
 
@@ -52,7 +50,7 @@ async function main(): Promise<void> {
   // Before the config is read, which says what becomes of it.
   if (values.install === true) process.env['GANTRY_INSTALL'] = 'true';
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
-  await command({ config, docs: values.docs === true, ...(values.out === undefined ? {} : { out: values.out }) });
+  await command({ config, ...(values.out === undefined ? {} : { out: values.out }) });
 }
 
 /** Everything else administers a server that runs, and is not loaded where one is started. */
@@ -69,7 +67,6 @@ function parsed() {
       options: {
         config: { type: 'string', short: 'c' },
         out: { type: 'string' },
-        docs: { type: 'boolean' },
         install: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
@@ -121,8 +118,8 @@ async function check({ config: file }: Options): Promise<void> {
   );
 }
 
-async function schema({ out, docs }: Options): Promise<void> {
-  const text = docs ? await configDocs() : `${JSON.stringify(await configSchema(), null, 2)}\n`;
+async function schema({ out }: Options): Promise<void> {
+  const text = `${JSON.stringify(await configSchema(), null, 2)}\n`;
   if (out === undefined) say(text);
   else writeFileSync(out, text);
 }

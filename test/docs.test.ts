@@ -18,8 +18,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import { configDocs } from '../core/config-docs.ts';
-import { loadPlugin, ownPlugins } from '../core/loader.ts';
+import { configDocs } from '../.build/config-docs.ts';
+import { loadPlugin, ownPlugins } from '../core/loading/plugins.ts';
 
 const home = path.resolve(import.meta.dirname, '..');
 

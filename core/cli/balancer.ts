@@ -1,7 +1,7 @@
 /** The load balancer, by the API of its agent. */
 import { GantryError, isGantryError, type Problem } from '../errors.ts';
 import type { BalancedStatus } from '../ports/balancer.ts';
-import type { RecordView } from '../record.ts';
+import type { RecordView } from '../records/record.ts';
 import type { Command, Option, Verb } from './command.ts';
 import { assign, readContent, readText } from './content.ts';
 import { localTime } from './display.ts';

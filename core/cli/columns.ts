@@ -1,4 +1,4 @@
-import type { Definition, RecordView } from '../record.ts';
+import type { Definition, RecordView } from '../records/record.ts';
 import { localTime, valuesOf } from './display.ts';
 import type { Column } from './table.ts';
 

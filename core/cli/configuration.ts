@@ -1,8 +1,8 @@
 /** The whole configuration as files. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
-import { KINDS } from '../kinds.ts';
-import type { Applied, Portable } from '../record.ts';
+import { KINDS } from '../kinds/index.ts';
+import type { Applied, Portable } from '../records/record.ts';
 import { LONG_MS } from './client.ts';
 import type { Command, Noun, Option } from './command.ts';
 import { usage } from './failure.ts';

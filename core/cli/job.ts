@@ -1,6 +1,6 @@
 /** What jobs have beside other records: when they run, how they ran, and having them run. */
 import { setTimeout as wait } from 'node:timers/promises';
-import type { RecordView, Saved } from '../record.ts';
+import type { RecordView, Saved } from '../records/record.ts';
 import type { AdminClient } from './client.ts';
 import type { Command, Option, Verb } from './command.ts';
 import { assign, readContent, readText } from './content.ts';

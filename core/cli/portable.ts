@@ -1,8 +1,8 @@
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
-import { KINDS } from '../kinds.ts';
-import type { Definition, Portable } from '../record.ts';
+import { KINDS } from '../kinds/index.ts';
+import type { Definition, Portable } from '../records/record.ts';
 import { readText } from './content.ts';
 import { usage } from './failure.ts';
 import { escapeReferences, putIn } from './references.ts';

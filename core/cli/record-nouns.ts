@@ -1,7 +1,7 @@
 /** What can be done to every kind of record. */
-import { KINDS, type Kind, ROLES } from '../kinds.ts';
+import { KINDS, type Kind, ROLES } from '../kinds/index.ts';
 import type { Reference } from '../ports/odb.ts';
-import type { Definition, RecordView, Saved } from '../record.ts';
+import type { Definition, RecordView, Saved } from '../records/record.ts';
 import { columnsOf, type Listed } from './columns.ts';
 import type { Command, Noun, Option, Verb } from './command.ts';
 import { assign, type Content, changesOf, readContent } from './content.ts';

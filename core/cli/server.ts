@@ -1,5 +1,5 @@
 /** The server that answers: what it is, and how it does. */
-import type { RecordsStatus } from '../record.ts';
+import type { RecordsStatus } from '../records/record.ts';
 import type { Noun } from './command.ts';
 import { duration, localTime } from './display.ts';
 import { table } from './table.ts';

@@ -87,7 +87,7 @@ export interface BalancedStatus {
   readonly check: string;
 }
 
-/** How calls are spread, whatever program does it. What each field means stands beside the schema, core/balancing.ts. */
+/** How calls are spread, whatever program does it. What each field means stands beside the schema, core/cluster/balancing.ts. */
 export interface BalancerSettings {
   readonly binds: readonly {
     readonly host: string;

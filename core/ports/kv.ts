@@ -3,7 +3,7 @@ import type { GantryError } from '../errors.ts';
 /**
  * Keeps texts by key for all servers of the cluster: what is shared, changes often, and may be lost with the store that
  * keeps it. Keys, fields of hashes and names of locks have 1 to 512 characters without NUL, values at most 1 MiB (UTF-8),
- * none has half a surrogate pair, and times are whole numbers of ms, at least 1 (core/kv-limits.ts): INVALID.
+ * none has half a surrogate pair, and times are whole numbers of ms, at least 1 (core/stores/kv-limits.ts): INVALID.
  * Every method rejects with KV_UNAVAILABLE (retryable) while the store cannot be reached, at once where that is known,
  * and after the plugin's own short limit where it does not answer; whether a write was done is not known then.
  * Times are measured by the store's clock. What one server wrote, every server reads from then on.

@@ -1,4 +1,5 @@
-import { definePlugin, GantryError, parsePairs, Type } from '../../core/api.ts';
+import { definePlugin, GantryError, Type } from '../../core/api.ts';
+import { parsePairs } from '../_form/pairs.ts';
 
 /**
  * What HTML forms send (WHATWG URL, application/x-www-form-urlencoded), always UTF-8. Reads an object of strings, a

@@ -27,7 +27,7 @@ const FIRST = 'admin';
 const GUARD = 'users';
 /** How often a server that started without its database looks whether it is there. */
 const LOOK_MS = 1000;
-/** As core/kinds.ts has it for every user; told before anything is made. */
+/** As core/kinds/index.ts has it for every user; told before anything is made. */
 const SHORTEST = 8;
 /** What only the config can mend: it is told once, and not for each service. */
 const OF_CONFIG = /\.(transport|format|security\.guard)$/;

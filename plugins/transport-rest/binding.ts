@@ -7,12 +7,11 @@ import {
   type HttpHost,
   type HttpReply,
   type Message,
-  type Pairs,
-  parsePairs,
   type Reply,
   type Static,
   Type,
 } from '../../core/api.ts';
+import { type Pairs, parsePairs } from '../_form/pairs.ts';
 import { hasBody, readBody, streamBody } from './body.ts';
 import { type Cors, CorsSettings, compileCors, vary } from './cors.ts';
 import { compress, compressStream, encodingFor, etagOf, isKnown, isWorth } from './encoding.ts';

@@ -1,9 +1,9 @@
 /** The process of the dispatch bench: a kernel without a network, and the floor beside it. */
 import type { Channel, Plugin, Reply, Transport } from '../../core/api.ts';
 import { Call, defineService, Type } from '../../core/api.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Loaded } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Loaded } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import codecJson from '../../plugins/codec-json/index.ts';
 import guardApikey from '../../plugins/guard-apikey/index.ts';
 import statsMemory from '../../plugins/stats-memory/index.ts';

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import type { ChannelDefinition } from '../../core/channels.ts';
+import type { ChannelDefinition } from '../../core/calls/channels.ts';
 import { Child, freePort, SERVER_CPU, untilAnswers } from './child.ts';
 import { here, root, workDir } from './scripts.ts';
 import { BODY, KEY, KEY_HEADER, SERVICE } from './work.ts';

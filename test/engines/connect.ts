@@ -1,7 +1,7 @@
 import { type Options, QueryTypes, Sequelize } from 'sequelize';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Dialect, DriverError, DriverProblem } from '../../core/ports/dialect.ts';
 
 type Row = Record<string, unknown>;

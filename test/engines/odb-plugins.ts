@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Logs } from '../../core/log.ts';
-import type { Loaded, Plugin } from '../../core/plugin.ts';
+import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import mysql from '../../plugins/dialect-mysql/index.ts';
 import oracle from '../../plugins/dialect-oracle/index.ts';
 import postgres from '../../plugins/dialect-postgres/index.ts';

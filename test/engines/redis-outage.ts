@@ -1,9 +1,9 @@
 /** For tests of what happens when Redis is away: servers on it, processes of their own, and what must hold meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Bus } from '../../core/ports/bus.ts';
 import type { Kv } from '../../core/ports/kv.ts';
 import { type RedisProcess, type RedisSettings, startRedis } from './redis.ts';

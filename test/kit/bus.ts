@@ -1,8 +1,8 @@
 /** The contract kit of the bus port: every promise of core/ports/bus.ts. */
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Bus, BusEvent } from '../../core/ports/bus.ts';
 
 export interface BusKit {

@@ -5,9 +5,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type GantryError, isGantryError, type Problem } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { CheckedSource, Checker } from '../../core/ports/checker.ts';
 
 export interface CheckerSamples {

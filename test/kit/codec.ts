@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Codec } from '../../core/ports/codec.ts';
 import { nameOf } from '../../core/ports/index.ts';
 

@@ -1,9 +1,9 @@
 /** The contract kit of the dialect port: every promise of core/ports/dialect.ts, on a real engine through Sequelize. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Dialect, DriverError, DriverProblem, Run } from '../../core/ports/dialect.ts';
 
 type Config = Readonly<Record<string, unknown>>;

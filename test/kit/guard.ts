@@ -3,13 +3,13 @@ import { expect } from 'chai';
 import { Type } from '../../core/api.ts';
 import { Call, type Identity, type Reply } from '../../core/call.ts';
 import { type GantryError, isGantryError, toFault } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import { definePlugin, type Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import { definePlugin, type Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import { nameOf } from '../../core/ports/index.ts';
 import type { Channel } from '../../core/ports/transport.ts';
-import { compileConfig } from '../../core/schema.ts';
-import { Secret, wrapSecrets } from '../../core/secret.ts';
+import { compileConfig } from '../../core/schema/check.ts';
+import { Secret, wrapSecrets } from '../../core/schema/secret.ts';
 import { defineService } from '../../core/service.ts';
 
 type Headers = Readonly<Record<string, string | readonly string[]>>;

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Kv } from '../../core/ports/kv.ts';
 import { testKeys } from './kv-keys.ts';
 import { testLocks } from './kv-locks.ts';

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Lifecycle, Loaded } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Lifecycle, Loaded } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Author, Odb, Write } from '../../core/ports/odb.ts';
 
 export interface OdbUnderTest {

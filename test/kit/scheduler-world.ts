@@ -16,11 +16,11 @@ import {
   isGantryError,
   Type,
 } from '../../core/api.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Loaded, Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Scheduler } from '../../core/ports/scheduler.ts';
-import type { Records } from '../../core/record.ts';
+import type { Records } from '../../core/records/record.ts';
 import type { OdbDatabase } from './odb-world.ts';
 
 export interface SchedulerUnderTest {

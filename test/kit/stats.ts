@@ -4,9 +4,9 @@ import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Call, type Reply } from '../../core/call.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { Logs } from '../../core/log.ts';
-import type { Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Plugin } from '../../core/kernel/plugin.ts';
+import { Logs } from '../../core/log/log.ts';
 import type { Meter, PeriodStats, ServiceStats, SlowCall, Stats, StatsQuery } from '../../core/ports/stats.ts';
 import type { Channel } from '../../core/ports/transport.ts';
 

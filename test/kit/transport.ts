@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import type { ChannelDefinition } from '../../core/channels.ts';
+import type { ChannelDefinition } from '../../core/calls/channels.ts';
 import { GantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel.ts';
-import { loadPlugin } from '../../core/loader.ts';
-import { Logs } from '../../core/log.ts';
-import type { Loaded, Plugin } from '../../core/plugin.ts';
+import { Kernel } from '../../core/kernel/kernel.ts';
+import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
+import { loadPlugin } from '../../core/loading/plugins.ts';
+import { Logs } from '../../core/log/log.ts';
 import { nameOf } from '../../core/ports/index.ts';
 import type { Transport } from '../../core/ports/transport.ts';
 import { defineService, Type } from './service.ts';

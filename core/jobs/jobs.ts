@@ -1,0 +1,238 @@
+import { type Static, Type } from 'typebox';
+import type { Problem } from '../errors.ts';
+import type { Definition } from '../records/record.ts';
+import {
+  checkSchedule,
+  checkScheduleForm,
+  compileSchedule,
+  type Schedule,
+  ScheduleSchema,
+  type Times,
+  upcoming,
+} from './schedule.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const YEAR_MS = 366 * DAY_MS;
+
+const ServiceName = (description: string) => Type.String({ minLength: 1, maxLength: 200, description });
+
+/** A record of kind `job`. */
+export const JobDefinition = Type.Object(
+  {
+    name: Type.String({
+      minLength: 1,
+      maxLength: 200,
+      pattern: '^[^\\u0000-\\u001f\\u007f]+$',
+      description: 'Unique among jobs',
+    }),
+    description: Type.Optional(Type.String({ maxLength: 1000 })),
+    service: ServiceName('The service that it runs'),
+    schedule: ScheduleSchema,
+    payload: Type.Optional(Type.Unknown({ description: 'The input of the service' })),
+    active: Type.Optional(
+      Type.Boolean({ default: true, description: 'False: paused; what is due meanwhile is not made up for' }),
+    ),
+    jitterMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: HOUR_MS,
+        default: 0,
+        description:
+          'Each run starts later by a part of it, the same for one due time: so that many jobs do not start at once',
+      }),
+    ),
+    timeoutMs: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: YEAR_MS,
+        description: 'Longest time of one attempt: then its call is aborted. Default: that of the service',
+      }),
+    ),
+    missed: Type.Optional(
+      Type.Object(
+        {
+          policy: Type.Optional(
+            Type.Union([Type.Literal('skip'), Type.Literal('once'), Type.Literal('all')], {
+              default: 'once',
+              description:
+                'What becomes of due times that nobody started: nothing, one run for all of them, or a run for each',
+            }),
+          ),
+          lateMs: Type.Optional(
+            Type.Integer({
+              minimum: 1000,
+              maximum: YEAR_MS,
+              default: 60_000,
+              description:
+                'A due time is missed when the next one has come, or so long after it; before that it is just late',
+            }),
+          ),
+          withinMs: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              maximum: YEAR_MS,
+              default: DAY_MS,
+              description: 'Those that are missed for longer are not made up for',
+            }),
+          ),
+          limit: Type.Optional(
+            Type.Integer({
+              minimum: 1,
+              maximum: 10_000,
+              default: 100,
+              description: 'The most runs that are made up for at once with `all`: the latest',
+            }),
+          ),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    overlap: Type.Optional(
+      Type.Union([Type.Literal('skip'), Type.Literal('queue-one'), Type.Literal('allow')], {
+        default: 'skip',
+        description: 'What becomes of a due time while the run before is under way, its further attempts too',
+      }),
+    ),
+    retries: Type.Optional(
+      Type.Object(
+        {
+          attempts: Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 100, default: 1, description: 'In all, the first one included' }),
+          ),
+          backoffMs: Type.Optional(
+            Type.Integer({
+              minimum: 0,
+              maximum: DAY_MS,
+              default: 1000,
+              description: 'Before the second attempt; doubles with each',
+            }),
+          ),
+          maxBackoffMs: Type.Optional(Type.Integer({ minimum: 0, maximum: DAY_MS, default: 300_000 })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    interrupted: Type.Optional(
+      Type.Union([Type.Literal('leave'), Type.Literal('again')], {
+        default: 'leave',
+        description:
+          'Whether a run whose server died gets another attempt, with the same token; what it did before, it may then do again',
+      }),
+    ),
+    onSuccess: Type.Optional(ServiceName('Run, durably, when a run succeeded')),
+    onError: Type.Optional(ServiceName('Run, durably, when a run has failed for good')),
+    runsOn: Type.Optional(
+      Type.Union([Type.Literal('holder'), Type.Literal('any')], {
+        default: 'holder',
+        description: 'The server that has the scheduler, or whichever server takes it first',
+      }),
+    ),
+    removeWhenDone: Type.Optional(
+      Type.Boolean({ default: false, description: 'The record goes when its last run has ended' }),
+    ),
+    since: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description: 'Due times after it count. Set when its schedule changes or it is switched on',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+);
+
+type Given = Static<typeof JobDefinition>;
+
+/** A job with all that was left out filled in. */
+export interface Job {
+  readonly name: string;
+  readonly service: string;
+  readonly schedule: Schedule;
+  readonly payload: unknown;
+  readonly active: boolean;
+  readonly jitterMs: number;
+  /** Null: the service's own. */
+  readonly timeoutMs: number | null;
+  readonly missed: Required<NonNullable<Given['missed']>>;
+  readonly overlap: 'skip' | 'queue-one' | 'allow';
+  readonly retries: Required<NonNullable<Given['retries']>>;
+  readonly interrupted: 'leave' | 'again';
+  readonly onSuccess: string | null;
+  readonly onError: string | null;
+  readonly runsOn: 'holder' | 'any';
+  readonly removeWhenDone: boolean;
+  /** Ms since 1970. */
+  readonly since: number;
+}
+
+const MISSED: Job['missed'] = { policy: 'once', lateMs: 60_000, withinMs: DAY_MS, limit: 100 };
+const RETRIES: Job['retries'] = { attempts: 1, backoffMs: 1000, maxBackoffMs: 300_000 };
+
+/** Reads a record that was checked. */
+export function jobOf(definition: Definition): Job {
+  const given = definition as unknown as Given;
+  const { name, service, schedule, payload, missed, retries, since } = given;
+  return {
+    name,
+    service,
+    schedule,
+    payload,
+    active: given.active ?? true,
+    jitterMs: given.jitterMs ?? 0,
+    timeoutMs: given.timeoutMs ?? null,
+    missed: missed === undefined ? MISSED : { ...MISSED, ...missed },
+    overlap: given.overlap ?? 'skip',
+    retries: retries === undefined ? RETRIES : { ...RETRIES, ...retries },
+    interrupted: given.interrupted ?? 'leave',
+    onSuccess: given.onSuccess ?? null,
+    onError: given.onError ?? null,
+    runsOn: given.runsOn ?? 'holder',
+    removeWhenDone: given.removeWhenDone ?? false,
+    since: since === undefined ? 0 : Date.parse(since),
+  };
+}
+
+/** When a job is due; an interval without a start begins when the job was made. */
+export function timesOf(job: Pick<Job, 'schedule' | 'since'>): Times {
+  return compileSchedule(job.schedule, job.since);
+}
+
+/** What a job cannot be kept for beyond its form, with key paths such as `.schedule.cron`. */
+export function checkJob(definition: Definition): Problem[] {
+  // One that has run its course stays what it is.
+  const problems = checkScheduleForm(definition['schedule'], '.schedule');
+  const { schedule, removeWhenDone } = definition as unknown as Given;
+  if (removeWhenDone === true && 'cron' in schedule && schedule.end === undefined) {
+    problems.push({
+      path: '.removeWhenDone',
+      message: 'never comes true: the schedule has no end',
+      hint: 'Give the schedule an end, or leave removeWhenDone out.',
+    });
+  }
+  return problems;
+}
+
+/** Why a job that is new, or was changed in this, would never run. */
+export function checkFuture(definition: Definition, past: Definition | null, now: number): Problem[] {
+  if (definition['active'] === false || isSame(definition, past)) return [];
+  return checkSchedule(definition['schedule'], '.schedule', now);
+}
+
+/** Sets since when its due times count: those of another schedule, or of the time when it was paused, do not. */
+export function keepJob(definition: Definition, past: Definition | null, now: number): Definition {
+  const since = (isSame(definition, past) ? past?.['since'] : undefined) ?? new Date(now).toISOString();
+  return { ...definition, since };
+}
+
+function isSame(definition: Definition, past: Definition | null): boolean {
+  if (past === null) return false;
+  const told = ({ schedule, active = true }: Record<string, unknown>) => JSON.stringify([schedule, active]);
+  return told(past) === told(definition);
+}
+
+/** The next due times of a job, at most `count`; none where it is paused. Throws INVALID where it is not a valid one. */
+export function nextTimes(definition: Definition, after: Date, count: number): readonly Date[] {
+  const job = jobOf(definition);
+  if (!job.active) return [];
+  return upcoming(timesOf(job), Math.max(after.getTime(), job.since), count).map((time) => new Date(time));
+}

@@ -1,0 +1,45 @@
+import { GantryError } from '../errors.ts';
+import type { Effect } from '../records/live-records.ts';
+import type { Definition } from '../records/record.ts';
+import { type Job, jobOf } from './jobs.ts';
+import { checkScheduleForm } from './schedule.ts';
+
+/** The jobs that this server knows of, as their records say. */
+export class Timetable implements Effect {
+  readonly #jobs = new Map<string, Job>();
+  readonly #listeners = new Set<(name: string) => void>();
+
+  /** Throws RECORD_INVALID for a schedule that another version wrote, or that this machine knows no zone for. */
+  put(definition: Definition): void {
+    const problems = checkScheduleForm(definition['schedule'], '/schedule');
+    if (problems.length > 0) {
+      const told = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
+      throw new GantryError('RECORD_INVALID', `The job '${definition.name}' cannot be planned: ${told}`, { problems });
+    }
+    this.#jobs.set(definition.name, jobOf(definition));
+    this.#tell(definition.name);
+  }
+  drop(name: string): void {
+    if (this.#jobs.delete(name)) this.#tell(name);
+  }
+
+  get(name: string): Job | null {
+    return this.#jobs.get(name) ?? null;
+  }
+  names(): Iterable<string> {
+    return this.#jobs.keys();
+  }
+  get size(): number {
+    return this.#jobs.size;
+  }
+
+  /** Hears of each job that came, changed or went. Returns the undo. */
+  subscribe(listen: (name: string) => void): () => void {
+    this.#listeners.add(listen);
+    return () => void this.#listeners.delete(listen);
+  }
+
+  #tell(name: string): void {
+    for (const listen of this.#listeners) listen(name);
+  }
+}
