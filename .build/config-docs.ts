@@ -4,11 +4,12 @@ import { ChannelDefinition } from '../core/calls/channels.ts';
 import { ConnectionDefinition } from '../core/calls/connections.ts';
 import { SecurityDefinition } from '../core/calls/securities.ts';
 import { Config } from '../core/config/root.ts';
-import { Kernel } from '../core/kernel/kernel.ts';
+import { loader } from '../core/doors.ts';
 import type { Loaded } from '../core/kernel/plugin.ts';
-import { loadPlugin, ownPlugins } from '../core/loading/plugins.ts';
+import { ownPlugins } from '../core/loading/plugins.ts';
 import { Logs } from '../core/log/log.ts';
 import { nameOf, PORTS, type Port, portOf } from '../core/ports/index.ts';
+import { Process } from '../core/process.ts';
 
 /** What the tables read of a schema. */
 interface Node {
@@ -54,10 +55,12 @@ export async function configDocs(): Promise<string> {
   return `${parts.join('\n\n')}\n`;
 }
 
-type Cradle = Kernel['cradle'];
+type Cradle = Process['cradle'];
 
 async function ownLoaded(): Promise<Loaded[]> {
-  return Promise.all(ownPlugins().map(async (id) => ({ id, plugin: await loadPlugin(id, process.cwd()), config: {} })));
+  return Promise.all(
+    ownPlugins().map(async (id) => ({ id, plugin: await loader.plugin(id, process.cwd()), config: {} })),
+  );
 }
 
 /** Ports whose instances have schemas of their own, and those that they need. */
@@ -73,7 +76,7 @@ function created(loaded: readonly Loaded[]): Cradle {
     taken.add(port);
     return true;
   });
-  return new Kernel({ logs: new Logs({ level: 'silent' }) }).create(chosen).cradle;
+  return new Process({ logs: new Logs({ level: 'silent' }) }).create(chosen).cradle;
 }
 
 /** Whether an empty block would be refused. */

@@ -24,7 +24,16 @@ export type { Services } from './calls/services.ts';
 export { BalancerSettingsSchema } from './cluster/balancing.ts';
 export type { Cluster, Member, Reached } from './cluster/cluster.ts';
 export { Agent, ROLLING, Roll, readRoll } from './cluster/rolling.ts';
-export type { Cradle } from './cradle.ts';
+export {
+  type Cradle,
+  definePlugin,
+  defineService,
+  defineServices,
+  type LoadedPlugins,
+  type Own,
+  type Plugin,
+  type ServiceDeps,
+} from './cradle.ts';
 export {
   didYouMean,
   type ErrorCode,
@@ -42,8 +51,7 @@ export { type Job, JobDefinition, jobOf, nextTimes, timesOf } from './jobs/jobs.
 export { type Schedule, type Times, upcoming } from './jobs/schedule.ts';
 export type { OneTime, Schedules } from './jobs/schedules.ts';
 export { Timetable } from './jobs/timetable.ts';
-export { definePlugin, type Lifecycle, type Own, type Plugin } from './kernel/plugin.ts';
-export { isKind, KINDS, type Kind, ROLES, type Role } from './kinds/index.ts';
+export type { Lifecycle } from './kernel/plugin.ts';
 export type { Level, Logger } from './log/log.ts';
 export type {
   BalancedServer,
@@ -61,6 +69,7 @@ export type { Codec } from './ports/codec.ts';
 export type { Dialect, DialectSupports, DriverError, DriverProblem, Run } from './ports/dialect.ts';
 export type { Guard } from './ports/guard.ts';
 export type { HttpClient, HttpHost, HttpOrigin, HttpReply, HttpRoute } from './ports/http.ts';
+export type { Effect, Kind, Role } from './ports/kind.ts';
 export type { Kv, KvPage, KvSet } from './ports/kv.ts';
 export type { Holder, Lease, Leases, LeasesNow, Renewal } from './ports/leases.ts';
 export type {
@@ -130,6 +139,7 @@ export type {
   TransportSupports,
 } from './ports/transport.ts';
 export type { Dictionaries } from './records/dictionaries.ts';
+export type { Kinds } from './records/kinds.ts';
 export type {
   Applied,
   ApplyOptions,
@@ -144,7 +154,7 @@ export type {
 export { type Coerce, compileCoerce } from './schema/coerce.ts';
 export { Secret, SecretText } from './schema/secret.ts';
 export type { ServerInfo } from './server.ts';
-export { Bytes, defineService, type Handler, type LoadedPlugins, type Service, Stream } from './service.ts';
+export { Bytes, type Handler, type Service, Stream } from './service.ts';
 export { BOUNDS_MS, BUCKETS } from './statistics/histogram.ts';
 export { Meters, OTHER } from './statistics/meters.ts';
 export { PERIODS, type Period, periodAfter, periodOf, periodsOf } from './statistics/periods.ts';
@@ -154,4 +164,5 @@ export { type Cache, type Held, type KeyValues, type LockOptions, locked } from 
 export * as kvLimits from './stores/kv-limits.ts';
 export { backoffMs, pause } from './time/retry.ts';
 export { Turns } from './time/turns.ts';
+export { ROLES } from './users/roles.ts';
 export type { Session, Sessions } from './users/sessions.ts';

@@ -3,8 +3,19 @@ import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
 import type { Logger } from './log/log.ts';
-import type { Codec } from './ports/codec.ts';
-import type { RunSource } from './ports/runs.ts';
+
+/** Writes a value in one format; the half of a codec that a call holds. */
+export interface Encoder {
+  /** The media types of the format; the first is written. `application/*+json` is allowed. */
+  readonly contentTypes: readonly string[];
+  /** Appended to the content type of a reply, e.g. 'charset=utf-8'. */
+  readonly parameters?: string;
+  /** Throws OUTPUT_INVALID for a value that the format cannot hold. */
+  encode(value: unknown): string | Uint8Array;
+}
+
+/** Why a service runs: its schedule, a person, a period that was filled in, another's outcome, or a durable call. */
+export type RunSource = 'schedule' | 'manual' | 'backfill' | 'follow' | 'call';
 
 /** What a transport knows of one message. Everything is optional; `body` alone is enough to make a call. */
 export interface Message {
@@ -177,7 +188,7 @@ export class Call {
   /** The shared security definition that let the caller in; null where the channel has its own, or none. */
   security: string | null = null;
   /** The format of the reply, where the caller chose one. */
-  encoder: Codec | null = null;
+  encoder: Encoder | null = null;
   /** What the scheduler runs it for; null for a call that came otherwise. */
   firing: Firing | null = null;
   /** On the clock of `performance.now()`. */

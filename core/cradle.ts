@@ -1,10 +1,15 @@
+import type { Static, TSchema } from 'typebox';
 import type { Channels } from './calls/channels.ts';
 import type { Connections } from './calls/connections.ts';
+import type { Effects } from './calls/effects.ts';
 import type { Securities } from './calls/securities.ts';
 import type { Services } from './calls/services.ts';
 import type { Cluster } from './cluster/cluster.ts';
+import type { Hooks } from './hooks.ts';
+import type { Schedules } from './jobs/schedules.ts';
 import type { Timetable } from './jobs/timetable.ts';
-import type { Logs } from './log/log.ts';
+import type { API, Lifecycle } from './kernel/plugin.ts';
+import type { Logger, Logs } from './log/log.ts';
 import type { Balancer } from './ports/balancer.ts';
 import type { Bus } from './ports/bus.ts';
 import type { Checker } from './ports/checker.ts';
@@ -12,17 +17,31 @@ import type { Codec } from './ports/codec.ts';
 import type { Dialect } from './ports/dialect.ts';
 import type { Guard } from './ports/guard.ts';
 import type { HttpHost } from './ports/http.ts';
+import type { Port, Ports } from './ports/index.ts';
+import type { Kind } from './ports/kind.ts';
 import type { Kv } from './ports/kv.ts';
 import type { Odb } from './ports/odb.ts';
 import type { Passwords } from './ports/password.ts';
 import type { Scheduler } from './ports/scheduler.ts';
 import type { Stats } from './ports/stats.ts';
-import type { Transport } from './ports/transport.ts';
+import type { Outlets, Transport } from './ports/transport.ts';
+import type { Dictionaries } from './records/dictionaries.ts';
+import type { Kinds } from './records/kinds.ts';
 import type { Records } from './records/record.ts';
 import type { ServerInfo } from './server.ts';
+import {
+  type ErrorTable,
+  type Handlers,
+  type Raise,
+  SERVICE,
+  SERVICES,
+  type Service,
+  type ServiceNames,
+} from './service.ts';
+import type { KeyValues } from './stores/key-values.ts';
 import type { Sessions } from './users/sessions.ts';
 
-/** Every token that can be injected. */
+/** Every token that a plugin can be given. */
 export interface Cradle {
   server: ServerInfo;
   logs: Logs;
@@ -37,6 +56,8 @@ export interface Cradle {
   sessions: Sessions;
   /** The jobs that this server knows of; empty where no odb plugin is loaded. */
   timetable: Timetable;
+  /** The kinds of records that plugins bring, by name. */
+  kinds: ReadonlyMap<string, Kind>;
   codecs: ReadonlyMap<string, Codec>;
   guards: ReadonlyMap<string, Guard>;
   transports: ReadonlyMap<string, Transport>;
@@ -51,4 +72,123 @@ export interface Cradle {
   scheduler: Scheduler;
   balancer: Balancer;
   passwords: Passwords;
+}
+
+/** What a plugin module exports by default. */
+export interface Plugin<
+  P extends Port = Port,
+  C extends TSchema = TSchema,
+  N extends keyof Cradle = keyof Cradle,
+  W extends keyof Cradle = keyof Cradle,
+> {
+  /** `<port>.<name>`, e.g. `transport.rest`: the folder, the config key, the log field. */
+  readonly id: `${P}.${string}`;
+  readonly api: typeof API;
+  /** Schema of the plugin's config block. Unknown keys are errors. */
+  readonly config: C;
+  /** What it is given. Asking is what orders the start. */
+  readonly needs?: readonly N[];
+  /** Like needs, but null where no plugin gives it. */
+  readonly wants?: readonly W[];
+  /** Builds the instance. Sync, no I/O: connecting belongs in start(). Hooks are tapped here. */
+  create(given: Pick<Cradle, N> & { [T in W]: Cradle[T] | null } & Own<C>): Ports[P] & Lifecycle;
+}
+
+/** What each plugin gets of its own, without asking. */
+export interface Own<C extends TSchema = TSchema> {
+  /** The config key: the plugin's id, or another one for a second instance. */
+  readonly id: string;
+  readonly config: Readonly<Static<C>>;
+  readonly log: Logger;
+  readonly hooks: Hooks;
+  /** Imports a module that the operator named in the config: a path beside the config file, or a package. */
+  load(specifier: string): Promise<unknown>;
+}
+
+/** Gives a plugin its types; returns it unchanged. */
+export function definePlugin<
+  P extends Port,
+  C extends TSchema,
+  const N extends keyof Cradle = never,
+  const W extends keyof Cradle = never,
+>(plugin: Plugin<P, C, N, W>): Plugin<P, C, N, W> {
+  return plugin;
+}
+
+/** The plugins whose parts of a definition have schemas of their own, by name. */
+export interface LoadedPlugins {
+  readonly transports: ReadonlyMap<string, Pick<Transport, 'address' | 'settings' | 'options'>>;
+  readonly guards: ReadonlyMap<string, Pick<Guard, 'definition'>>;
+}
+
+/** What `create` is given. */
+export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
+  readonly log: Logger;
+  /** The load balancer that this process looks after; null where it looks after none. */
+  readonly balancer: Balancer | null;
+  /** The servers that work together; null where this process is none of a cluster. */
+  readonly cluster: Cluster | null;
+  /** Texts that mean the same in different systems; null where no ODB plugin is loaded. */
+  readonly dictionaries: Dictionaries | null;
+  /** Makes an effect in the database happen once; null where no ODB plugin is loaded. */
+  readonly effects: Effects | null;
+  /** What all servers share and may lose; null where no kv plugin is loaded. */
+  readonly kv: KeyValues | null;
+  /** Outgoing connections: `connections.get('crm').send(...)`. */
+  readonly connections: Outlets;
+  /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
+  readonly errors: Raise<E>;
+  /** Every kind of record that there is. */
+  readonly kinds: Kinds;
+  /** What is loaded, with the schemas of what it takes. */
+  readonly plugins: LoadedPlugins;
+  /** What changes while running; null where no ODB plugin is loaded. */
+  readonly records: Records | null;
+  /** Makes, changes and removes jobs; null where no ODB plugin is loaded. */
+  readonly schedule: Schedules | null;
+  /** What runs jobs and durable calls; null where no scheduler plugin is loaded. */
+  readonly scheduler: Scheduler | null;
+  readonly server: ServerInfo;
+  readonly services: ServiceNames;
+  /** Sessions of users; null where no ODB plugin is loaded. */
+  readonly sessions: Sessions | null;
+  /** Null where no stats plugin is loaded. */
+  readonly stats: Stats | null;
+}
+
+/** What `defineService` takes. */
+export interface ServiceDefinition<I extends TSchema, O extends TSchema, E extends ErrorTable> {
+  /** `<area>.<thing>.<verb>`; taken from the file's path where it is not given. */
+  readonly name?: string;
+  readonly description?: string;
+  /** `Stream` or `Bytes` for a body as it comes. */
+  readonly input: I;
+  /** What the schema does not name is not sent. */
+  readonly output: O;
+  readonly errors?: E;
+  /** Free; for tools and features, e.g. `{ owner: 'billing' }`. */
+  readonly attributes?: Readonly<Record<string, unknown>>;
+  /** Longest run of one call. Default: the channel's. */
+  readonly timeoutMs?: number;
+  /**
+   * Run once before a module with it is taken, on one server, with the connections of that server: what it throws refuses
+   * the module. `run` calls the service and gives its output.
+   */
+  selfTest?(run: (input: Static<I>, options?: { readonly verb?: string }) => Promise<Static<O>>): void | Promise<void>;
+  /** Called once per deploy; the handler that it returns runs per call. */
+  create(deps: ServiceDeps<E>): Handlers<Static<I>, Static<O>>;
+}
+
+/** Gives a service its types; returns it, branded, so that a folder of files knows a service when it sees one. */
+export function defineService<I extends TSchema, O extends TSchema, const E extends ErrorTable = Record<never, never>>(
+  definition: ServiceDefinition<I, O, E>,
+): Service & { readonly '~io'?: { input: Static<I>; output: Static<O> } } {
+  return Object.assign({}, definition, { [SERVICE]: true }) as unknown as Service;
+}
+
+/** The services of a file that depend on what is loaded, e.g. one for each kind of record. Each of them has a name. */
+export function defineServices(
+  make: (deps: ServiceDeps) => readonly Service[],
+): (deps: ServiceDeps) => readonly Service[] {
+  return Object.assign((deps: ServiceDeps) => make(deps), { [SERVICES]: true });
 }

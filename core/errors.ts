@@ -108,16 +108,16 @@ export interface Problem {
   /** JSON pointer (RFC 6901) in a call's input; a dotted key path in a config. */
   readonly path: string;
   readonly message: string;
-  readonly expected?: string;
-  readonly got?: string;
-  readonly hint?: string;
+  readonly expected?: string | undefined;
+  readonly got?: string | undefined;
+  readonly hint?: string | undefined;
   /** The plugin whose config block it is in. */
-  readonly plugin?: string;
+  readonly plugin?: string | undefined;
 }
 
 export interface ErrorOptions {
   /** For the operator: what to change. Never sent to a caller. */
-  readonly hint?: string;
+  readonly hint?: string | undefined;
   /** For the caller: each thing that is wrong. */
   readonly problems?: readonly Problem[];
   /** What was thrown below; it is logged and never leaves the process. */

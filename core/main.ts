@@ -4,21 +4,9 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isForClient, USAGE } from './cli/usage.ts';
-import { ClusterConfig } from './cluster/cluster.ts';
-import { plain, type Survey, settle, surveyConfig } from './config/config.ts';
-import { configSchema } from './config/json-schema.ts';
-import { Config, Entry } from './config/root.ts';
-import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse, toGantryError } from './errors.ts';
-import { greeting } from './greeting.ts';
-import { checkBlock } from './kernel/blocks.ts';
-import { Kernel, type KernelOptions } from './kernel/kernel.ts';
-import type { Loaded } from './kernel/plugin.ts';
-import { loadPlugin, ownPlugins } from './loading/plugins.ts';
-import { readServices } from './loading/services.ts';
-import { Logs } from './log/log.ts';
-import { compileConfig } from './schema/check.ts';
-import { wrapSecrets } from './schema/secret.ts';
-import { Keyring } from './secrets/keyring.ts';
+import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse } from './errors.ts';
+import type { Logs } from './log/log.ts';
+import type { Process } from './process.ts';
 
 /** The package: the folder above `core`, or above `dist/core`. */
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -84,103 +72,56 @@ function misused(what: string): GantryError {
 
 async function start({ config: file }: Options): Promise<void> {
   process.setSourceMapsEnabled(true);
-  const survey = surveyConfig(file);
-  const { config } = survey;
-  const loaded = await load(survey);
+  const { blueprintOf, Process, loader } = await import('./process.ts');
+  const { Logs } = await import('./log/log.ts');
+  const { config, loaded, problems, options } = await blueprintOf(file, version);
   const logs = new Logs({ ...config.log, server: config.name });
-  // Given to the kernel before there is one to stop.
+  // Given to the process before there is one to stop.
   const restart = { now: () => {} };
-  const kernel = new Kernel({ ...kernelOptions(survey), logs, onRestart: () => restart.now() }).create(loaded);
-  restart.now = onSignals(kernel, logs);
+  const own = new Process({ ...options, logs, onRestart: () => restart.now() }).create(loaded, problems);
+  restart.now = onSignals(own, logs);
   makeData(config.data);
-  kernel.deployFiles(await readServices(config.services));
-  await kernel.start(config);
-  greet(kernel, config);
+  own.deployFiles(await loader.services(config.services));
+  await own.start(config);
+  if (own.state !== 'ready') return;
+  const { transports, channels, services } = own.cradle;
+  const { greeting } = await import('./greeting.ts');
+  say(
+    greeting(
+      version,
+      config,
+      [...transports.values()].flatMap((transport) => transport.endpoints?.() ?? []),
+    ),
+  );
+  own.log.info({ channels: channels.list().length, services: services.names().length }, 'ready');
 }
 
-/** As much at once as can be told: what one problem hides (the channels of a plugin that is not there) comes after it. */
+/** As much at once as can be found: what one problem hides (the channels of a plugin that is missing) comes after it. */
 async function check({ config: file }: Options): Promise<void> {
-  const survey = surveyConfig(file);
-  const { config } = survey;
-  const files = survey.usable ? await readServices(config.services) : [];
+  const { blueprintOf, Process, loader } = await import('./process.ts');
+  const { Logs } = await import('./log/log.ts');
+  const { config, loaded, problems, options } = await blueprintOf(file, version);
+  const files = await loader.services(config.services);
   const broken = files.flatMap((one): Problem[] =>
     'refused' in one ? [{ path: 'services', message: one.refused.message }] : [],
   );
-  const loaded = await load({ ...survey, problems: [...survey.problems, ...broken] });
-  const kernel = new Kernel({ ...kernelOptions(survey), logs: new Logs({ level: 'silent' }) }).create(loaded);
-  const refused = kernel.deployFiles(files).map(({ message }): Problem => ({ path: 'services', message }));
-  refuse([...refused, ...kernel.check(config)]);
-  kernel.bind(config);
+  const own = new Process({ ...options, logs: new Logs({ level: 'silent' }) }).create(loaded, [...problems, ...broken]);
+  const refused = own.deployFiles(files).map(({ message }): Problem => ({ path: 'services', message }));
+  refuse([...refused, ...own.check(config)]);
+  own.bind(config);
   const { plugins, channels, connections } = config;
   say(
-    `${file} is good: ${Object.keys(plugins).length} plugins, ${kernel.cradle.services.names().length} services, ` +
+    `${file} is good: ${Object.keys(plugins).length} plugins, ${own.cradle.services.names().length} services, ` +
       `${channels.length} channels, ${connections.length} connections. Nothing was started.\n`,
   );
 }
 
 async function schema({ out }: Options): Promise<void> {
-  const text = `${JSON.stringify(await configSchema(), null, 2)}\n`;
+  const { configSchema } = await import('./config/json-schema.ts');
+  const { loader } = await import('./doors.ts');
+  const text = `${JSON.stringify(await configSchema(loader), null, 2)}\n`;
   if (out === undefined) say(text);
   else writeFileSync(out, text);
-}
-
-/** Finds every plugin and checks its block. Throws CONFIG_INVALID with all problems, those of the survey among them. */
-async function load(survey: Survey): Promise<Loaded[]> {
-  const { config, dir, problems: surveyed, usable } = survey;
-  if (!usable) refuse(surveyed);
-  const known = ownPlugins();
-  const found = await Promise.all(
-    Object.entries(config.plugins).map(([id, block]) => find(id, block as Record<string, unknown>, dir, known)),
-  );
-  const loaded = found.filter((one): one is Loaded => 'plugin' in one);
-  const missing = found.filter((one): one is readonly Problem[] => !('plugin' in one));
-  const problems = [...missing.flat(), ...loaded.flatMap(checkBlock), ...keyProblems(survey)];
-  // What a reference could not write is wrong once, not also of the wrong type.
-  refuse([...surveyed, ...problems.filter(({ path: at }) => !surveyed.some((p) => p.path === at))]);
-  return loaded;
-}
-
-/** Keys in a file are read, or made, at the start. */
-function keyProblems({ config, problems }: Survey): Problem[] {
-  if (problems.some(({ path: at }) => at.startsWith('secrets'))) return [];
-  const { keys } = wrapSecrets(Config.properties.secrets, config.secrets) as NonNullable<KernelOptions['secrets']>;
-  if (keys === undefined || keys.reveal().trim() === '') return [];
-  try {
-    new Keyring({ keys, file: '' });
-    return [];
-  } catch (thrown) {
-    const { message, hint } = toGantryError(thrown);
-    return [{ path: 'secrets.keys', message, ...(hint === undefined ? {} : { hint }) }];
-  }
-}
-
-/** One entry of "plugins" with its module, or what is wrong with it. */
-async function find(
-  id: string,
-  { use, optional, ...config }: Record<string, unknown>,
-  dir: string,
-  known: readonly string[],
-): Promise<Loaded | readonly Problem[]> {
-  const entry = plain(settle(Entry, { use, optional })) as Entry;
-  const wrong = compileConfig(Entry, 'the config')(entry, `plugins.${id}`);
-  if (wrong.length > 0) return wrong;
-  try {
-    return { id, plugin: await loadPlugin(entry.use ?? id, dir, known), config, optional: entry.optional === true };
-  } catch (thrown) {
-    const { message, hint } = toGantryError(thrown);
-    return [{ path: `plugins.${id}`, message, plugin: id, ...(hint === undefined ? {} : { hint }) }];
-  }
-}
-
-function kernelOptions({ config, dir }: Survey): Omit<KernelOptions, 'logs'> {
-  const { name, startTimeoutMs, graceMs, data, follows, cluster } = config;
-  const secrets = wrapSecrets(Config.properties.secrets, config.secrets) as NonNullable<KernelOptions['secrets']>;
-  const own = { name, version, startTimeoutMs, graceMs, dir, data, secrets };
-  return {
-    ...own,
-    ...(follows === undefined ? {} : { follows }),
-    ...(cluster === undefined ? {} : { cluster: wrapSecrets(ClusterConfig, cluster) as ClusterConfig }),
-  };
 }
 
 /** As sysexits.h has it: try again. Who supervises the process starts it anew. */
@@ -190,7 +131,7 @@ const RESTART = 75;
  * SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. What it returns
  * ends the process in order, to be started again.
  */
-function onSignals(kernel: Kernel, logs: Logs): () => void {
+function onSignals(own: Process, logs: Logs): () => void {
   process.on('exit', () => logs.endNow());
   let stopping = false;
   const heard = new Set<string>();
@@ -200,10 +141,10 @@ function onSignals(kernel: Kernel, logs: Logs): () => void {
     heard.add(signal);
     if (stopping) return;
     stopping = true;
-    kernel.log.info({ signal, inHand: kernel.cradle.channels.inHand }, 'stopping; the same signal again stops at once');
+    own.log.info({ signal, inFlight: own.cradle.channels.inHand }, 'stopping; the same signal again stops at once');
     const stopped = async () => {
-      await kernel.stop();
-      kernel.log.info({}, 'stopped');
+      await own.stop();
+      own.log.info({}, 'stopped');
       await logs.end(1000);
       process.exit(process.exitCode ?? 0);
     };
@@ -213,13 +154,13 @@ function onSignals(kernel: Kernel, logs: Logs): () => void {
   const configured = logs.level();
   process.on('SIGUSR2', () => {
     logs.setLevel(logs.level() === 'debug' ? configured : 'debug');
-    kernel.log.info({ level: logs.level() }, 'the log level changed');
+    own.log.info({ level: logs.level() }, 'the log level changed');
   });
   process.on('unhandledRejection', (error) => {
-    kernel.log.error({ error }, 'a promise was rejected and nobody looked; a service may lack an await');
+    own.log.error({ error }, 'a promise was rejected and nobody looked; a service may lack an await');
   });
   process.on('uncaughtException', (error) => {
-    kernel.log.error({ error }, 'an error escaped; the process drains and exits');
+    own.log.error({ error }, 'an error escaped; the process drains and exits');
     process.exitCode = 1;
     if (!stopping) stop('uncaughtException');
   });
@@ -242,15 +183,6 @@ function makeData(folder: string): void {
       },
     );
   }
-}
-
-/** For the person who started it; the log goes to stderr. */
-function greet(kernel: Kernel, config: Config): void {
-  if (kernel.state !== 'ready') return;
-  const { transports, channels, services } = kernel.cradle;
-  const endpoints = [...transports.values()].flatMap((transport) => transport.endpoints?.() ?? []);
-  say(greeting(version, config, endpoints));
-  kernel.log.info({ channels: channels.list().length, services: services.names().length }, 'ready');
 }
 
 function say(text: string): void {

@@ -14,3 +14,26 @@ export interface ServerInfo {
    */
   behind(): Promise<void> | null;
 }
+
+/** This process, as those see it who make it what it is. */
+export class OwnServer implements ServerInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly data: string;
+  readonly startedAt = new Date();
+  state: ServerInfo['state'] = 'starting';
+  /** Why a server that is ready should get no calls; null where it should. Its cluster sets it. */
+  doubt: () => string | null = () => null;
+  /** The channels set it. */
+  behind: () => Promise<void> | null = () => null;
+
+  constructor({ name, version, data }: Pick<ServerInfo, 'name' | 'version' | 'data'>) {
+    this.name = name;
+    this.version = version;
+    this.data = data;
+  }
+
+  get unfit(): string | null {
+    return this.state === 'ready' ? this.doubt() : `is ${this.state}`;
+  }
+}

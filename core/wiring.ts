@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { Channels } from './calls/channels.ts';
 import { Connections } from './calls/connections.ts';
 import { effectsOn } from './calls/effects.ts';
@@ -8,168 +7,209 @@ import { Services } from './calls/services.ts';
 import type { ClusterConfig } from './cluster/cluster.ts';
 import { Membership } from './cluster/membership.ts';
 import { Fixtures } from './config/fixtures.ts';
-import type { Cradle } from './cradle.ts';
+import type { Cradle, ServiceDeps } from './cradle.ts';
 import type { Hooks } from './hooks.ts';
 import { schedulesOn } from './jobs/schedules.ts';
 import { Timetable } from './jobs/timetable.ts';
-import type { Logger, Logs } from './log/log.ts';
+import type { Part } from './kernel/part.ts';
+import { ownKinds } from './kinds/index.ts';
+import type { Loader } from './loading/loader.ts';
+import type { Logger } from './log/log.ts';
 import { Deployments } from './modules/deployments.ts';
 import { type Dictionaries, LiveDictionaries } from './records/dictionaries.ts';
-import { Operations } from './records/operations.ts';
+import { Drafts } from './records/drafts.ts';
+import { Kinds } from './records/kinds.ts';
+import { Operations, reconcilerOf } from './records/operations.ts';
+import type { Reconciler } from './records/reconcile.ts';
+import { RecordKeeper } from './records/records.ts';
 import type { Secret } from './schema/secret.ts';
-import type { ServerInfo } from './server.ts';
-import { raise, type Service } from './service.ts';
+import { keyringOf } from './secrets/installation.ts';
+import type { Keyring } from './secrets/keyring.ts';
+import type { OwnServer } from './server.ts';
+import { type ErrorTable, raise } from './service.ts';
 import { type KeyValues, keyValues } from './stores/key-values.ts';
+import { SignedSessions } from './users/sessions.ts';
 
-export interface WiringOptions {
-  readonly logs: Logs;
-  readonly name?: string;
-  readonly version?: string;
-  /** What plugins' own paths are relative to. */
-  readonly dir?: string;
-  /** Where this process may keep files. */
-  readonly data?: string;
-  /** What seals secrets in the database. Default: a file in the data folder. */
-  readonly secrets?: { readonly keys?: Secret; readonly file?: string };
-  /** How often the change log is looked at when nobody tells of a change. Default: 2 s. */
-  readonly pollMs?: number;
-  /** Kinds of records that are put into effect here; the others are looked up only. Default: all. */
-  readonly follows?: readonly string[];
-  /** With a token that is not empty: this process is one of a cluster. */
-  readonly cluster?: ClusterConfig;
-  /** Ends this process in order, so that who supervises it starts it again. */
-  readonly onRestart?: () => void;
-}
-
-interface Given {
-  readonly options: WiringOptions;
-  /** What plugins give is there once they are created, which is after this. */
-  readonly cradle: Cradle;
+/** What is there before any part is made. */
+export interface Given {
   readonly hooks: Hooks;
   readonly log: Logger;
-  readonly hasOdb: boolean;
-  readonly hasKv: boolean;
-  state(): ServerInfo['state'];
+  readonly loader: Loader;
+  readonly server: OwnServer;
+  /** The folder that operators' paths are relative to. */
+  readonly dir: string;
+  /** What seals secrets in the database. Default: a file in the data folder. */
+  readonly secrets: { readonly keys?: Secret; readonly file?: string };
+  readonly records: { readonly pollMs: number; readonly follows: readonly string[] | null };
+  /** Ends this process in order, so that what supervises it starts it again. */
+  readonly onRestart: () => void;
 }
 
-/** The parts of the core, put together. */
-export interface Wired {
-  readonly server: ServerInfo;
-  readonly services: Services;
-  readonly channels: Channels;
-  readonly connections: Connections;
-  readonly securities: Securities;
-  readonly fixtures: Fixtures;
-  readonly timetable: Timetable;
-  /** Null without an odb plugin. */
-  readonly operations: Operations | null;
-  /** Null where this process is none of a cluster. */
-  readonly membership: Membership | null;
+/** Everything in the container: what plugins may ask for, and what only the core does. */
+export interface Everything extends Omit<Cradle, 'server'> {
+  /** What the process was given. */
+  given: Given;
+  /** Where this process is one of a cluster. */
+  membershipConfig: ClusterConfig;
+  server: OwnServer;
+  cluster: Membership;
+  records: RecordKeeper;
+  sessions: SignedSessions;
+  keyring: () => Keyring;
+  idempotency: Idempotency;
+  deployments: Deployments;
+  fixtures: Fixtures;
+  recordKinds: Kinds;
+  drafts: Drafts;
+  reconciler: Reconciler;
+  operations: Operations;
+  dictionaries: Dictionaries;
+  keyValues: KeyValues;
 }
 
-/** How late a change is noticed of which nobody tells. */
-const POLL_MS = 2000;
+/** What is null where no plugin gives it, or where what it needs is missing. */
+type Optional =
+  | ('http' | 'stats' | 'dialect' | 'odb' | 'bus' | 'kv' | 'checker' | 'scheduler' | 'balancer' | 'passwords')
+  | ('cluster' | 'records' | 'sessions' | 'idempotency' | 'reconciler' | 'operations' | 'dictionaries' | 'keyValues');
+/** The container when everything is made. */
+export type Wired = Omit<Everything, Optional> & { readonly [T in Optional]: Everything[T] | null };
 
-export function wire({ options, cradle, hooks, log, hasOdb, hasKv, state }: Given): Wired {
-  const { logs, name = 'gantry', version = '0', data = path.resolve('data'), dir = process.cwd() } = options;
-  let membership: Membership | null = null;
-  const server: ServerInfo = {
-    name,
-    version,
-    data,
-    startedAt: new Date(),
-    get state() {
-      return state();
+interface Wish<N extends keyof Everything, W extends keyof Everything, R> extends Pick<Part, 'hint'> {
+  readonly needs?: readonly N[];
+  readonly wants?: readonly W[];
+  create(given: Pick<Everything, N> & { [T in W]: Everything[T] | null }): R;
+}
+
+/** Gives a part its types; returns it unchanged. */
+function part<R, const N extends keyof Everything = never, const W extends keyof Everything = never>(
+  wish: Wish<N, W, R>,
+): Wish<N, W, R> {
+  return wish;
+}
+
+/**
+ * The parts of the core, each made once. A part that needs a plugin's port is there only where the plugin is, and comes
+ * after it.
+ */
+export const PARTS = {
+  keyring: part({
+    needs: ['given', 'server'],
+    create: ({ given: { secrets, log }, server }) => keyringOf({ secrets, server, log }),
+  }),
+  securities: part({ needs: ['guards'], create: ({ guards }) => new Securities(guards) }),
+  services: part({
+    needs: ['given'],
+    wants: ['stats'],
+    create: ({ given: { hooks, log }, stats }) => new Services({ hooks, log, stats }),
+  }),
+  connections: part({
+    needs: ['given', 'transports'],
+    create: ({ given: { hooks, log }, transports }) => new Connections({ hooks, log, transports }),
+  }),
+  idempotency: part({
+    needs: ['given', 'kv'],
+    create: ({ given: { log }, kv }) => new Idempotency({ kv, log }),
+  }),
+  keyValues: part({ needs: ['kv'], create: ({ kv }) => keyValues(kv) }),
+  channels: part({
+    needs: ['given', 'server', 'services', 'codecs', 'securities', 'transports'],
+    wants: ['idempotency'],
+    create({ given: { hooks, log }, server, ...parts }) {
+      const channels = new Channels({ hooks, log, ...parts });
+      server.behind = () => channels.behind();
+      return channels;
     },
-    behind: () => channels.behind(),
-    get unfit() {
-      if (state() !== 'ready') return `is ${state()}`;
-      return membership?.isBehind === true ? 'cannot get changes that other servers run with' : null;
+  }),
+  fixtures: part({
+    needs: ['given', 'channels', 'connections', 'securities', 'transports', 'guards'],
+    wants: ['odb'],
+    create: ({ given: { log }, odb, ...parts }) => new Fixtures({ ...parts, log, hasRecords: odb !== null }),
+  }),
+  timetable: part({ create: () => new Timetable() }),
+  deployments: part({
+    needs: ['given', 'services'],
+    wants: ['checker'],
+    create: ({ given: { log, dir, loader }, services, checker }) =>
+      new Deployments({ services, checker, log, dir, loader }),
+  }),
+  recordKinds: part({
+    needs: [
+      ...(['channels', 'connections', 'securities', 'services', 'deployments', 'timetable'] as const),
+      ...(['transports', 'guards', 'logs', 'kinds'] as const),
+    ],
+    wants: ['passwords'],
+    create: ({ kinds, ...parts }) => new Kinds(ownKinds(parts), kinds),
+  }),
+  drafts: part({
+    needs: ['recordKinds', 'fixtures', 'keyring'],
+    create: ({ recordKinds: kinds, fixtures, keyring }) => new Drafts({ kinds, fixtures, keyring }),
+  }),
+  reconciler: part({
+    needs: ['given', 'server', 'odb', 'recordKinds', 'fixtures', 'keyring'],
+    wants: ['bus'],
+    create: ({ given: { log, records }, recordKinds: kinds, ...parts }) =>
+      reconcilerOf({ ...parts, ...records, kinds, log }),
+  }),
+  records: part({
+    needs: ['server', 'odb', 'recordKinds', 'drafts', 'reconciler', 'fixtures', 'keyring'],
+    wants: ['bus'],
+    create: ({ server, recordKinds: kinds, ...parts }) => new RecordKeeper({ ...parts, kinds, server: server.name }),
+  }),
+  operations: part({
+    needs: ['given', 'odb', 'reconciler', 'keyring'],
+    create: ({ given: { log }, ...parts }) => new Operations({ ...parts, log }),
+  }),
+  sessions: part({
+    needs: ['records', 'keyring'],
+    create: ({ records, keyring }) => new SignedSessions(keyring, (user) => records.find('user', user)),
+  }),
+  dictionaries: part({
+    needs: ['records'],
+    create: ({ records }) =>
+      new LiveDictionaries(
+        (dictionary) => records.find('dictionary', dictionary),
+        () => records.names('dictionary'),
+      ),
+  }),
+  cluster: part({
+    needs: ['membershipConfig', 'given', 'kv', 'server', 'channels'],
+    wants: ['records', 'http'],
+    hint: 'Give "cluster" in the config a token (GANTRY_CLUSTER_TOKEN), and add a plugin kv.<name>',
+    create({ membershipConfig: config, given: { log, onRestart }, kv, server, channels, records, http }) {
+      const membership = new Membership({
+        ...{ config, kv, server, log, onRestart },
+        describe() {
+          const { revision = 0, staleSince = null, refused = [] } = records?.status() ?? {};
+          return { longestMs: channels.longestMs, revision, staleSince, refused };
+        },
+        urls: () => http?.urls() ?? [],
+      });
+      server.doubt = () => (membership.isBehind ? 'cannot get changes that other servers run with' : null);
+      return membership;
     },
-  };
-  const { codecs, guards, transports } = cradle;
-  const parts = { hooks, log };
-  const late = latecomers(cradle, hasKv, log);
-  const securities = new Securities(guards);
-  const services = new Services({
-    ...parts,
-    meter: (service) => (cradle.stats as Cradle['stats'] | null)?.meter(service) ?? null,
-    build: (service, own) => service.create(depsOf(service, own)),
-    scheduler: () => cradle.scheduler as Cradle['scheduler'] | null,
-  });
-  const connections = new Connections({ ...parts, transports });
-  const channels = new Channels({ ...parts, services, codecs, securities, transports, idempotency: late.idempotency });
-  const bound = { channels, connections, securities, log };
-  const fixtures = new Fixtures({ ...bound, transports, guards, records: hasOdb });
-  const timetable = new Timetable();
-  let operations: Operations | null = null;
-  let dictionaries: Dictionaries | null = null;
-  if (hasOdb) {
-    const { secrets = {}, pollMs = POLL_MS, follows = null } = options;
-    const deployments = new Deployments({
-      services,
-      log,
-      dir,
-      get checker() {
-        return cradle.checker as Cradle['checker'] | null;
-      },
-    });
-    const own = { cradle, services, deployments, fixtures, timetable, logs, server, secrets, pollMs, follows };
-    operations = new Operations({ ...bound, ...own });
-    const { records } = operations;
-    dictionaries = new LiveDictionaries(
-      (dictionary) => records.find('dictionary', dictionary),
-      () => records.names('dictionary'),
-    );
-  }
-  const { cluster } = options;
-  if (cluster !== undefined && cluster.token.reveal() !== '' && hasKv) {
-    membership = new Membership({
-      config: cluster,
-      get kv() {
-        return cradle.kv;
-      },
-      server,
-      log,
-      describe: () => {
-        const { revision = 0, staleSince = null, refused = [] } = operations?.records.status() ?? {};
-        return { longestMs: channels.longestMs, revision, staleSince, refused };
-      },
-      urls: () => (cradle.http as Cradle['http'] | null)?.urls() ?? [],
-      onRestart: () => options.onRestart?.(),
-    });
-  }
+  }),
+} as const;
 
-  function depsOf(service: Service, own: string): Parameters<Service['create']>[0] {
-    return {
-      log: log.child({ service: own }),
-      balancer: cradle.balancer as Cradle['balancer'] | null,
-      cluster: membership,
-      connections,
-      dictionaries,
-      effects: hasOdb ? effectsOn(() => cradle.odb, own) : null,
-      errors: raise(service.errors),
-      kv: late.kv(),
-      plugins: { transports, guards },
-      records: operations?.records ?? null,
-      schedule: operations === null ? null : schedulesOn(operations.records, own),
-      scheduler: cradle.scheduler as Cradle['scheduler'] | null,
-      server,
-      services,
-      sessions: operations?.sessions ?? null,
-      stats: cradle.stats as Cradle['stats'] | null,
-    };
-  }
-
-  return { server, services, channels, connections, securities, fixtures, timetable, operations, membership };
-}
-
-/** What is made of the kv plugin when it is first asked for. */
-function latecomers(cradle: Cradle, hasKv: boolean, log: Logger) {
-  let values: KeyValues | null = null;
-  let idempotency: Idempotency | null = null;
+/** What services are given when they are made: everything is there by then. */
+export function depsOf(all: Wired, name: string, errors: ErrorTable = {}): ServiceDeps {
+  const { odb, records, transports, guards } = all;
   return {
-    kv: () => (hasKv ? (values ??= keyValues(cradle.kv)) : null),
-    idempotency: () => (hasKv ? (idempotency ??= new Idempotency({ kv: cradle.kv, log })) : null),
+    log: all.given.log.child({ service: name }),
+    balancer: all.balancer,
+    cluster: all.cluster,
+    connections: all.connections,
+    dictionaries: all.dictionaries,
+    effects: odb === null ? null : effectsOn(odb, name),
+    errors: raise(errors),
+    kinds: all.recordKinds,
+    kv: all.keyValues,
+    plugins: { transports, guards },
+    records,
+    schedule: records === null ? null : schedulesOn(records, name),
+    scheduler: all.scheduler,
+    server: all.server,
+    services: all.services,
+    sessions: all.sessions,
+    stats: all.stats,
   };
 }

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { expect } from 'chai';
-import { circlesOf, edgesOf, type House, type Import, readHouse, readSource } from '../.build/house.ts';
+import { circlesOf, edgesOf, type House, type Import, readHouse, readSource, roomOf } from '../.build/house.ts';
 
 const FOLDERS = ['core', 'plugins', 'haproxy', 'services', 'test/kit'];
 
@@ -19,9 +19,41 @@ const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   yaml: ['core/config/config.ts', 'core/cli/yaml.ts'],
 };
 
+/** Whose types ports may use. */
+const PORTS_KNOW = ['core/call.ts', 'core/errors.ts', 'core/schema/secret.ts'];
+
 /** The doors of the core, for what is not of the core. */
 const DOORS = ['core/api.ts', 'core/ports/index.ts', 'core/parts.ts'];
 const PUBLIC = DOORS.slice(0, 2);
+
+/** The rooms of the core by floors: a room imports lower floors only. */
+const FLOORS: readonly (readonly string[])[] = [
+  ['errors.ts', 'time', 'server.ts'],
+  ['schema'],
+  ['log'],
+  ['secrets', 'call.ts'],
+  ['ports', 'service.ts'],
+  ['hooks.ts', 'kernel', 'records', 'stores'],
+  ['calls', 'jobs', 'users', 'cluster', 'statistics', 'loading'],
+  ['modules', 'config', 'cradle.ts', 'greeting.ts'],
+  ['kinds', 'api.ts', 'parts.ts'],
+  ['wiring.ts', 'doors.ts', 'cli'],
+  ['process.ts'],
+  ['main.ts'],
+];
+/** The client is a program of its own. */
+const CLI_KNOWS = ['core/errors.ts', 'core/ports', 'core/records', 'core/time'];
+
+/** Arrows between rooms that do not lead down, and rooms that have no floor. */
+function climbs(house: House): string[] {
+  const floorOf = (room: string) => FLOORS.findIndex((floor) => floor.some((one) => room === `core/${one}`));
+  const core = new Map([...house].filter(([file]) => file.startsWith('core/')));
+  return [...edgesOf(core, true, roomOf)].flatMap(([room, below]) => [
+    ...(floorOf(room) === -1 ? [`${room} has no floor`] : []),
+    ...[...below].filter((to) => floorOf(to) >= floorOf(room)).map((to) => `${room} -> ${to}`),
+    ...(room === 'core/cli' ? [...below].filter((to) => !CLI_KNOWS.includes(to)).map((to) => `cli -> ${to}`) : []),
+  ]);
+}
 
 function importProblems(house: House): string[] {
   return [...house].flatMap(([file, { imports }]) =>
@@ -43,8 +75,8 @@ function refusal(file: string, { specifier, target, typeOnly }: Import): string 
   if (file.startsWith('core/ports/')) {
     if (target.startsWith('core/ports/')) return null;
     if (!typeOnly) return 'a port imports nothing but types';
-    if (node || specifier === 'typebox' || ['core/call.ts', 'core/errors.ts'].includes(target)) return null;
-    return 'a port knows the types of core/call, core/errors, typebox and node';
+    if (node || specifier === 'typebox' || PORTS_KNOW.includes(target)) return null;
+    return 'a port knows the types of what is below it, typebox and node';
   }
   if (file.startsWith('core/')) {
     if (node) return null;
@@ -112,6 +144,12 @@ describe('architecture', () => {
   const house = readHouse(path.resolve(import.meta.dirname, '..'), FOLDERS);
 
   it('every room imports what it may', () => expect(importProblems(house)).to.deep.equal([]));
+  it('every room of the core imports lower floors only', () => expect(climbs(house)).to.deep.equal([]));
+  it('the small kernel stays small', () => {
+    const rooms = ['kernel', 'loading', 'schema', 'log', 'time', 'errors.ts'].map((room) => `core/${room}`);
+    const lines = [...house].map(([file, source]) => (rooms.includes(roomOf(file)) ? source.lines : 0));
+    expect(lines.reduce((sum, one) => sum + one, 0)).to.be.at.most(2600);
+  });
   it('no file imports itself over others', () => expect(circlesOf(edgesOf(house, false))).to.deep.equal([]));
   it('nor while types are checked: what two files share lies below both', () =>
     expect(circlesOf(edgesOf(house, true))).to.deep.equal([]));
@@ -131,7 +169,7 @@ describe('the architecture test itself', () => {
 
   it('finds the project, and knows types from values', () => {
     const house = readHouse(path.resolve(import.meta.dirname, '..'), FOLDERS);
-    expect([...house.keys()]).to.include.members(['core/kernel/kernel.ts', 'core/ports/transport.ts']);
+    expect([...house.keys()]).to.include.members(['core/process.ts', 'core/ports/transport.ts']);
     const text = [
       "// import 'comment'",
       "import a, { b } from 'one'; import * as c from 'two'; import 'three'; import type { d } from 'four';",
@@ -146,17 +184,17 @@ describe('the architecture test itself', () => {
   });
 
   const refused: readonly (readonly [string, string])[] = [
-    ['core/kernel/kernel.ts', value('pino')],
+    ['core/process.ts', value('pino')],
     ['core/main.ts', "await import('koa')"],
     ['core/main.ts', "export * from 'koa'"],
-    ['core/kernel/kernel.ts', value('../../plugins/http-koa/index.ts')],
-    ['core/kernel/kernel.ts', value('./call')],
-    ['core/kernel/kernel.ts', value('/opt/call.ts')],
+    ['core/process.ts', value('../../plugins/http-koa/index.ts')],
+    ['core/process.ts', value('./call')],
+    ['core/process.ts', value('/opt/call.ts')],
     ['core/ports/kv.ts', value('../call.ts')],
     ['core/ports/kv.ts', type('../kernel/kernel.ts')],
     ['core/ports/kv.ts', type('ajv')],
     ['plugins/kv-redis/index.ts', type('../kv-memory/index.ts')],
-    ['plugins/kv-redis/store.ts', value('../../core/kernel/kernel.ts')],
+    ['plugins/kv-redis/store.ts', value('../../core/process.ts')],
     ['plugins/_redis/link.ts', value('../kv-redis/store.ts')],
     ['plugins/kv-redis/index.ts', value('gantry/kit')],
     ['haproxy/index.ts', value('../plugins/_redis/link.ts')],

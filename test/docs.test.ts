@@ -19,7 +19,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { configDocs } from '../.build/config-docs.ts';
-import { loadPlugin, ownPlugins } from '../core/loading/plugins.ts';
+import { loader } from '../core/doors.ts';
+import { ownPlugins } from '../core/loading/plugins.ts';
 
 const home = path.resolve(import.meta.dirname, '..');
 
@@ -155,7 +156,7 @@ describe('docs/configuration.md', () => {
   it('has each key of each plugin, and says which are secret', async () => {
     const text = await configDocs();
     for (const id of ownPlugins()) {
-      const { config } = await loadPlugin(id, home);
+      const { config } = await loader.plugin(id, home);
       const [, rest = ''] = text.split(`\n### ${id}\n`);
       const [chapter = ''] = rest.split('\n### ');
       for (const key of Object.keys((config as { properties?: object }).properties ?? {})) {

@@ -47,8 +47,8 @@ interface Parts {
   readonly codecs: ReadonlyMap<string, Codec>;
   readonly securities: Securities;
   readonly transports: ReadonlyMap<string, Transport>;
-  /** Asked at the first bind; null where nothing keeps the results of calls. */
-  idempotency?(): Idempotency | null;
+  /** Null where nothing keeps the results of calls. */
+  readonly idempotency: Idempotency | null;
 }
 
 type Validate = ReturnType<typeof compileConfig>;
@@ -265,7 +265,7 @@ export class Channels {
       codec,
       guard: definition.security === undefined ? null : this.#guard(definition.security, `${at}.security`),
       timeoutMs: definition.timeoutMs ?? 60_000,
-      idempotent: idempotentBy(this.#parts.idempotency?.() ?? null, definition.idempotency),
+      idempotent: idempotentBy(this.#parts.idempotency, definition.idempotency),
       traffic: this.#traffic,
       invoker: services,
       log: this.#parts.log,

@@ -1,7 +1,7 @@
 /** Hot. */
 import { Readable } from 'node:stream';
 import { ReadableStream, type ReadableStream as WebStream } from 'node:stream/web';
-import type { Call, Identity, Invoker, Reply } from '../call.ts';
+import type { Call, Encoder, Identity, Invoker, Reply } from '../call.ts';
 import { type GantryError, toGantryError } from '../errors.ts';
 import type { Hooks } from '../hooks.ts';
 import type { Logger } from '../log/log.ts';
@@ -131,7 +131,7 @@ function raw(body: Uint8Array | string, as: 'bytes' | 'stream'): Uint8Array | Re
   return as === 'bytes' ? bytes : Readable.from([bytes], { objectMode: false });
 }
 
-function answer(clean: Slot['output'], call: Call, codec: Codec, output: unknown): Reply {
+function answer(clean: Slot['output'], call: Call, codec: Encoder, output: unknown): Reply {
   const given = clean === null ? output : clean(output);
   if (given === undefined) return { outcome: 'ok', body: null, contentType: NO_CONTENT, error: null };
   if (clean === null && isRaw(given)) {
@@ -164,7 +164,7 @@ function isRaw(value: unknown): value is Uint8Array | Readable | ReadableStream 
 }
 
 /** The content type that a codec writes. */
-export function contentTypeOf(codec: Codec): string {
+export function contentTypeOf(codec: Encoder): string {
   const [first = 'application/octet-stream'] = codec.contentTypes;
   return codec.parameters === undefined ? first : `${first}; ${codec.parameters}`;
 }

@@ -8,7 +8,7 @@ const MAX_BACKOFF_MS = 300_000;
 
 /** Hands a call to what keeps it, and gives its token. */
 export function durably(
-  scheduler: Scheduler | null,
+  scheduler: Pick<Scheduler, 'accept'> | null,
   service: string,
   input: unknown,
   from: Call,

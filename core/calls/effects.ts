@@ -21,11 +21,11 @@ export interface Effects {
 const USED = new WeakMap<Call, Set<string>>();
 
 /** `service`: the same key is another effect in another service. */
-export function effectsOn(odb: () => Odb, service: string): Effects {
+export function effectsOn(odb: Odb, service: string): Effects {
   return {
     async once(call, work, label = '') {
       const { idempotencyKey } = call;
-      if (idempotencyKey === null) return odb().once(null, work);
+      if (idempotencyKey === null) return odb.once(null, work);
       const used = USED.get(call) ?? new Set();
       USED.set(call, used);
       const use = JSON.stringify([service, label]);
@@ -40,7 +40,7 @@ export function effectsOn(odb: () => Odb, service: string): Effects {
         .update(JSON.stringify([service, label, idempotencyKey]))
         .update(printOf(call.input));
       try {
-        return await odb().once(key.digest('hex'), work, ownRun(call));
+        return await odb.once(key.digest('hex'), work, ownRun(call));
       } catch (error) {
         // It may be tried again.
         used.delete(use);

@@ -3,7 +3,7 @@ import { didYouMean, GantryError, toGantryError } from '../errors.ts';
 import type { Hooks } from '../hooks.ts';
 import type { Logger } from '../log/log.ts';
 import type { Scheduler } from '../ports/scheduler.ts';
-import type { Meter } from '../ports/stats.ts';
+import type { Stats } from '../ports/stats.ts';
 import type { Handlers, Service } from '../service.ts';
 import { backoffMs, pause } from '../time/retry.ts';
 import { durably } from './durable.ts';
@@ -12,12 +12,16 @@ import { built, compiled, invoked, type Slot, vacant } from './slot.ts';
 export interface ServicesParts {
   readonly hooks: Hooks;
   readonly log: Logger;
-  /** Looked up at deploy; null where there are no statistics. */
-  meter(service: string): Meter | null;
+  /** Null where there are no statistics. */
+  readonly stats: Pick<Stats, 'meter'> | null;
+}
+
+/** What services work with. Some of it needs the services itself, so that it is handed over when it is there. */
+export interface Equipment {
   /** Gives the service what it needs and makes its handlers. */
   build(service: Service, name: string): Handlers<unknown, unknown>;
   /** What keeps durable calls; null where no plugin does. */
-  scheduler(): Scheduler | null;
+  readonly scheduler: Pick<Scheduler, 'accept'> | null;
 }
 
 /** Deploys, retires and invokes services. */
@@ -25,6 +29,7 @@ export class Services implements Invoker {
   readonly log: Logger;
   readonly #parts: ServicesParts;
   readonly #slots = new Map<string, Slot>();
+  #equipment: Equipment | null = null;
   #background = 0;
   #idle: (() => void)[] = [];
 
@@ -33,11 +38,19 @@ export class Services implements Invoker {
     this.log = parts.log;
   }
 
+  /** To be called once, before the first service is deployed. */
+  equip(equipment: Equipment): void {
+    this.#equipment = equipment;
+  }
+
   /** Makes the service live under its name, in place of what was there. Throws SERVICE_INVALID and changes nothing. */
   deploy(service: Service, name = service.name): void {
     if (name === undefined) throw new GantryError('SERVICE_INVALID', 'A service has no name');
     const of = `service '${name}'`;
-    const fresh = { ...compiled(service, this.#build(service, name, of), of), meter: this.#parts.meter(name) };
+    const fresh = {
+      ...compiled(service, this.#build(service, name, of), of),
+      meter: this.#parts.stats?.meter(name) ?? null,
+    };
     Object.assign(this.#place(name), fresh);
     this.#parts.hooks.serviceDeployed.call(service.name === name ? service : { ...service, name });
   }
@@ -119,7 +132,7 @@ export class Services implements Invoker {
     const slot = this.#invoked(target);
     const { callback, durable = false } = options;
     if (callback !== undefined) this.#invoked(callback);
-    if (durable !== false) return durably(this.#parts.scheduler(), slot.name, input, from, options);
+    if (durable !== false) return durably(this.#equipment?.scheduler ?? null, slot.name, input, from, options);
     this.#behind(from, async (call) => {
       const outcome = await this.#outcome({ service: slot.name, input }, call, options);
       if (callback !== undefined) await this.invoke(callback, told(slot.name, call, outcome), call, {});
@@ -214,7 +227,9 @@ export class Services implements Invoker {
   }
 
   #build(service: Service, name: string, of: string): Handlers<unknown, unknown> {
-    return built(() => this.#parts.build(service, name), of);
+    const equipment = this.#equipment;
+    if (equipment === null) throw new GantryError('SERVICE_INVALID', `${of} came before the services were equipped`);
+    return built(() => equipment.build(service, name), of);
   }
 
   /** The calling service names another: what is wrong with that is its bug, not its caller's. */

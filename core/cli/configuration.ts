@@ -1,11 +1,11 @@
 /** The whole configuration as files. */
 import { renameSync, writeFileSync } from 'node:fs';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
-import { KINDS } from '../kinds/index.ts';
 import type { Applied, Portable } from '../records/record.ts';
-import { LONG_MS } from './client.ts';
+import { type AdminClient, LONG_MS } from './client.ts';
 import type { Command, Noun, Option } from './command.ts';
 import { usage } from './failure.ts';
+import { knownKinds } from './kinds.ts';
 import { place, readPortable, writePortable } from './portable.ts';
 
 const LONG = { timeoutMs: LONG_MS };
@@ -44,7 +44,7 @@ const exporting: Noun = {
         { name: 'out', value: 'FILE', does: 'writes a file that nobody else can read' },
       ],
       async run({ client, options, screen }) {
-        const kinds = kindsOf(options.list('kinds'), 'kinds');
+        const kinds = await chosenKinds(options.list('kinds'), 'kinds', client);
         const input = kinds.length === 0 ? {} : { kinds };
         const answer = await client.call<{ records: readonly Portable[] }>('configuration.export', input, {
           ...LONG,
@@ -113,8 +113,8 @@ export const CONFIGURATION: readonly Noun[] = [exporting, applying, differing, r
 async function apply({ client, options, screen, terminal, words }: Command, dryRun: boolean): Promise<Outcome> {
   const files = [...options.all('file'), ...words];
   if (files.length === 0) throw usage('Which file?', 'Name it with --file FILE; - is stdin.');
-  const prune = kindsOf(options.list('prune'), 'prune');
-  const records = await readPortable(files, terminal);
+  const prune = await chosenKinds(options.list('prune'), 'prune', client);
+  const records = await readPortable(files, terminal, (kinds) => knownKinds(kinds, client));
   const input = { records: records.map(({ kind, definition }) => ({ kind, definition })), dryRun, prune };
   try {
     const answer = await client.call<Outcome>('configuration.apply', input, { ...LONG, reads: dryRun });
@@ -140,10 +140,12 @@ function told({ changes, created, updated, removed, unchanged }: Outcome, dryRun
   return `${lines.join('')}${counts}${dryRun ? ' This was a trial: nothing was changed.' : ''}\n`;
 }
 
-function kindsOf(given: readonly string[], option: string): readonly string[] {
+/** Throws USAGE for a name that is no kind, neither of the core nor of the server. */
+async function chosenKinds(given: readonly string[], option: string, client: AdminClient): Promise<readonly string[]> {
+  const all = await knownKinds(given, client);
   for (const kind of given) {
-    if (Object.hasOwn(KINDS, kind)) continue;
-    const known = Object.keys(KINDS);
+    if (all.has(kind)) continue;
+    const known = [...all];
     throw usage(
       `--${option}: there is no kind '${kind}'`,
       `${didYouMean(kind, known)} They are ${known.join(', ')}.`.trim(),

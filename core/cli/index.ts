@@ -1,11 +1,15 @@
 /** The client: `gantry <noun> <verb>` administers a running server over its admin API. */
-import { readArguments } from './arguments.ts';
+import { didYouMean } from '../errors.ts';
+import { type Asked, readArguments } from './arguments.ts';
 import { AdminClient } from './client.ts';
+import type { Noun } from './command.ts';
 import { Credentials } from './credentials.ts';
 import { exitOf, failureJson, failureText, usage } from './failure.ts';
 import { docsText, helpText, nounHelp, verbHelp } from './help.ts';
+import { type KnownKind, kindsOf } from './kinds.ts';
 import { NOUNS } from './nouns.ts';
 import type { Options } from './options.ts';
+import { recordNoun, switches } from './record-nouns.ts';
 import { Screen } from './screen.ts';
 import { type Terminal, write } from './terminal.ts';
 
@@ -24,7 +28,7 @@ export async function runClient(argv: readonly string[], terminal: Terminal, ver
 }
 
 async function run(argv: readonly string[], terminal: Terminal, version: string): Promise<number> {
-  const { noun, verb, words, options, help } = readArguments(argv, NOUNS);
+  const { noun, verb, words, options, help } = await asked(argv, terminal, version);
   if (noun === null || verb === null || help) {
     const text =
       noun === null
@@ -37,11 +41,59 @@ async function run(argv: readonly string[], terminal: Terminal, version: string)
     await write(terminal.stdout, text);
     return 0;
   }
-  const credentials = new Credentials(terminal, options);
-  const url = options.text('url') ?? (terminal.env['GANTRY_URL'] || URL);
-  const client = new AdminClient({ url, credentials, timeoutMs: timeoutOf(options), version });
+  const { client, credentials } = connected(options, terminal, version);
   const screen = new Screen(terminal, { json: options.has('json'), quiet: options.has('quiet') });
   return (await verb.run({ words, options, client, credentials, screen, terminal })) ?? 0;
+}
+
+function connected(options: Options, terminal: Terminal, version: string) {
+  const credentials = new Credentials(terminal, options);
+  const url = options.text('url') ?? (terminal.env['GANTRY_URL'] || URL);
+  return { credentials, client: new AdminClient({ url, credentials, timeoutMs: timeoutOf(options), version }) };
+}
+
+/** What the command line asks for. A noun that the client does not know may be a kind that a plugin of the server brings. */
+async function asked(argv: readonly string[], terminal: Terminal, version: string): Promise<Asked> {
+  try {
+    return readArguments(argv, NOUNS);
+  } catch (unknown) {
+    const name = argv.find((word) => word !== 'help' && /^[a-z][a-z0-9-]*$/.test(word));
+    const own = NOUNS.map((noun) => noun.name);
+    // Near a command of ours it is a slip of the fingers, and no server is asked.
+    if (name === undefined || own.includes(name) || didYouMean(name, own) !== '') throw unknown;
+    const kind = await broughtKind(name, argv, terminal, version);
+    if (kind === undefined) throw unknown;
+    return readArguments(argv, [...NOUNS, nounOf(kind)]);
+  }
+}
+
+/** Asks the server. Whatever fails, such a kind is not known. */
+async function broughtKind(
+  name: string,
+  argv: readonly string[],
+  terminal: Terminal,
+  version: string,
+): Promise<KnownKind | undefined> {
+  const any: KnownKind = { name, description: '', keys: [], fields: [], portable: true };
+  const nouns = [...NOUNS, nounOf({ ...any, fields: ['active'] })];
+  const read = () => {
+    try {
+      return readArguments(argv, nouns);
+    } catch {
+      // A verb that is wrong is reported when the kind is known; the environment says where to ask.
+      return readArguments([name, 'list'], nouns);
+    }
+  };
+  try {
+    const { options } = read();
+    return (await kindsOf(connected(options, terminal, version).client)).find((one) => one.name === name);
+  } catch {
+    return undefined;
+  }
+}
+
+function nounOf(kind: KnownKind): Noun {
+  return recordNoun(kind, ...(kind.fields.includes('active') ? switches(kind.name) : []));
 }
 
 /** Throws USAGE. The longest is a day: a timer for much longer fires at once. */

@@ -6,6 +6,7 @@ import type { Command, Option, Verb } from './command.ts';
 import { assign, readContent, readText } from './content.ts';
 import { duration, localTime } from './display.ts';
 import { usage } from './failure.ts';
+import { own } from './kinds.ts';
 import { type Page, readPages, restOf } from './pages.ts';
 import { CONTENT, filterOf, listing, saved } from './record-nouns.ts';
 import {
@@ -58,7 +59,7 @@ export const jobVerbs: readonly Verb[] = [
   {
     name: 'overview',
     does: 'each with its next run, its last one and what it does now; exits with 1 where one does not run as it should',
-    options: listing('job'),
+    options: listing(own('job').fields),
     async run({ client, options, screen }) {
       const query = {
         search: options.text('search'),

@@ -5,6 +5,7 @@ import type { Noun } from './command.ts';
 import { CONFIGURATION } from './configuration.ts';
 import { connectionVerbs } from './connection.ts';
 import { jobVerbs } from './job.ts';
+import { own } from './kinds.ts';
 import { moduleVerbs } from './module.ts';
 import { NEW_PASSWORD, recordNoun, setPassword, switches } from './record-nouns.ts';
 import { run } from './run.ts';
@@ -17,25 +18,25 @@ import { statistics } from './statistics.ts';
 /** Every command of the client: usage, help and docs are made from this table. */
 export const NOUNS: readonly Noun[] = [
   service,
-  recordNoun('channel', ...switches('channel')),
-  recordNoun('connection', ...switches('connection'), ...connectionVerbs),
-  recordNoun('security'),
-  recordNoun('user', {
+  recordNoun(own('channel'), ...switches('channel')),
+  recordNoun(own('connection'), ...switches('connection'), ...connectionVerbs),
+  recordNoun(own('security')),
+  recordNoun(own('user'), {
     name: 'password',
     does: 'gives one a new password, which ends the sessions of that user',
     words: 'NAME',
     options: [NEW_PASSWORD],
     run: setPassword,
   }),
-  recordNoun('job', ...switches('job'), ...jobVerbs),
+  recordNoun(own('job'), ...switches('job'), ...jobVerbs),
   run,
   scheduler,
-  recordNoun('setting'),
-  recordNoun('dictionary'),
-  recordNoun('module', ...moduleVerbs),
-  recordNoun('server', ...serverVerbs),
+  recordNoun(own('setting')),
+  recordNoun(own('dictionary')),
+  recordNoun(own('module'), ...moduleVerbs),
+  recordNoun(own('server'), ...serverVerbs),
   cluster,
-  recordNoun('balancer', ...balancerVerbs),
+  recordNoun(own('balancer'), ...balancerVerbs),
   statistics,
   session,
   audit,

@@ -1,10 +1,10 @@
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
-import { KINDS } from '../kinds/index.ts';
 import type { Definition, Portable } from '../records/record.ts';
 import { readText } from './content.ts';
 import { usage } from './failure.ts';
+import { KINDS } from './kinds.ts';
 import { escapeReferences, putIn } from './references.ts';
 import type { Terminal } from './terminal.ts';
 import { type Path, readYaml, writeYaml, type YamlDocument } from './yaml.ts';
@@ -24,7 +24,7 @@ Secrets are sealed: only an installation with the same key can read them. \${env
  */
 export function writePortable(records: readonly Portable[]): string {
   const byKind: Record<string, unknown[]> = {};
-  for (const kind of new Set([...Object.keys(KINDS), ...records.map((one) => one.kind)])) {
+  for (const kind of new Set([...KINDS.map(({ name }) => name), ...records.map((one) => one.kind)])) {
     const own = records.filter((one) => one.kind === kind);
     const sorted = own.sort((a, b) => compare(a.definition.name, b.definition.name));
     if (own.length > 0) byKind[kind] = sorted.map(({ definition }) => arranged(definition, fieldsOf(kind)));
@@ -33,7 +33,7 @@ export function writePortable(records: readonly Portable[]): string {
 }
 
 function fieldsOf(kind: string): readonly string[] {
-  return Object.keys(KINDS[kind]?.schema.properties ?? {});
+  return KINDS.find(({ name }) => name === kind)?.keys ?? ['name'];
 }
 
 /** Keys in one order: those given first, then `name`, then the alphabet; texts so that reading gives them again. */
@@ -52,15 +52,23 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Reads files, folders of *.yaml, and stdin for `-`. Throws USAGE, or RECORD_INVALID with the problems of all files. */
-export async function readPortable(files: readonly string[], terminal: Terminal): Promise<readonly Placed[]> {
+/**
+ * Reads files, folders of *.yaml, and stdin for `-`; `known` tells which names are kinds. Throws USAGE, or RECORD_INVALID
+ * with the problems of all files.
+ */
+export async function readPortable(
+  files: readonly string[],
+  terminal: Terminal,
+  known: (kinds: readonly string[]) => Promise<ReadonlySet<string>>,
+): Promise<readonly Placed[]> {
   const placed: Placed[] = [];
   const problems: Problem[] = [];
   for (const file of files.flatMap(filesOf)) {
     const { name, text } = await readText(file, terminal);
     try {
       for (const document of readYaml(text, name, (value) => putIn(value, terminal.env))) {
-        placed.push(...recordsOf(document, problems));
+        const kinds = isMap(document.value) ? Object.keys(document.value) : [];
+        placed.push(...recordsOf(document, problems, [...(await known(kinds))]));
       }
     } catch (thrown) {
       if (!(thrown instanceof GantryError) || thrown.problems === undefined) throw thrown;
@@ -85,21 +93,25 @@ function isFolder(file: string): boolean {
   return statSync(file, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
-function recordsOf(document: YamlDocument, problems: Problem[]): Placed[] {
+function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function recordsOf(document: YamlDocument, problems: Problem[], known: readonly string[]): Placed[] {
   const { value, file } = document;
   const tell = (at: Path, problem: Omit<Problem, 'path'>) => {
     const pointer = at.map((step) => `/${step}`).join('');
     problems.push({ path: `${file}:${document.line(at)} ${pointer}`.trim(), ...problem });
   };
-  const expected = `kinds with a list of definitions each: ${Object.keys(KINDS).join(', ')}`;
+  const expected = `kinds with a list of definitions each: ${known.join(', ')}`;
   if (value === null || value === undefined) return [];
-  if (typeof value !== 'object' || Array.isArray(value)) {
+  if (!isMap(value)) {
     tell([], { message: 'is no configuration', expected });
     return [];
   }
   return Object.entries(value).flatMap(([kind, list]) => {
-    if (!Object.hasOwn(KINDS, kind)) {
-      const hint = didYouMean(kind, Object.keys(KINDS));
+    if (!known.includes(kind)) {
+      const hint = didYouMean(kind, known);
       tell([kind], { message: `is no kind of record`, expected, ...(hint === '' ? {} : { hint }) });
       return [];
     }

@@ -1,5 +1,4 @@
 /** What can be done to every kind of record. */
-import { KINDS, type Kind, ROLES } from '../kinds/index.ts';
 import type { Reference } from '../ports/odb.ts';
 import type { Definition, RecordView, Saved } from '../records/record.ts';
 import { columnsOf, type Listed } from './columns.ts';
@@ -8,6 +7,7 @@ import { assign, type Content, changesOf, readContent } from './content.ts';
 import { newPassword } from './credentials.ts';
 import { localTime } from './display.ts';
 import { usage } from './failure.ts';
+import { type KnownKind, ROLES } from './kinds.ts';
 import { PAGING, type Page, readPages, restOf } from './pages.ts';
 import { type Column, table } from './table.ts';
 import { writeYaml } from './yaml.ts';
@@ -32,9 +32,8 @@ export const NEW_PASSWORD: Option = {
 };
 
 /** The verbs of one kind of record; those that only it has come after. */
-export function recordNoun(kind: string, ...more: readonly Verb[]): Noun {
-  const { description } = KINDS[kind] as Kind;
-  const verbs = [list(kind), get(kind), create(kind), update(kind), remove(kind), usedBy(kind)];
+export function recordNoun({ name: kind, description, fields }: KnownKind, ...more: readonly Verb[]): Noun {
+  const verbs = [list(kind, fields), get(kind), create(kind), update(kind), remove(kind), usedBy(kind)];
   return { name: kind, does: description, verbs: [...verbs, ...more] };
 }
 
@@ -51,8 +50,7 @@ interface Listing extends Page<RecordView> {
 }
 
 /** What lists of a kind take. */
-export function listing(kind: string): readonly Option[] {
-  const { fields } = KINDS[kind] as Kind;
+export function listing(fields: readonly string[]): readonly Option[] {
   const filters: readonly Option[] =
     fields.length === 0
       ? []
@@ -66,11 +64,11 @@ export function listing(kind: string): readonly Option[] {
   ];
 }
 
-function list(kind: string): Verb {
+function list(kind: string, fields: readonly string[]): Verb {
   return {
     name: 'list',
     does: `those that there are`,
-    options: listing(kind),
+    options: listing(fields),
     async run({ client, options, screen }) {
       const filter = filterOf(options.all('filter'));
       const query = {

@@ -7,7 +7,7 @@ import type { Guard } from '../ports/guard.ts';
 import type { Transport } from '../ports/transport.ts';
 import type { Definition } from '../records/record.ts';
 import { copy } from '../schema/copy.ts';
-import { plain, settle } from './config.ts';
+import { plain, settle } from '../schema/settle.ts';
 import type { Config } from './root.ts';
 
 /** What a config file defines itself. */
@@ -20,7 +20,7 @@ interface Parts {
   readonly transports: ReadonlyMap<string, Transport>;
   readonly guards: ReadonlyMap<string, Guard>;
   /** Whether there are records, too, which are not known before the start. */
-  readonly records: boolean;
+  readonly hasRecords: boolean;
   readonly log: Logger;
 }
 
@@ -107,7 +107,7 @@ export class Fixtures {
       // A channel may name a definition of this file, which is not in effect yet, or a record, which nobody knows yet.
       ...channels.flatMap((c, i) => {
         const at = placeOf('channels', c, i);
-        const later = namesOf(c.security).filter((name) => this.#parts.records || named.has(name));
+        const later = namesOf(c.security).filter((name) => this.#parts.hasRecords || named.has(name));
         const problems = bound.check(c, at);
         return problems.filter((p) => p.path !== `${at}.security` || !later.includes(p.got ?? ''));
       }),

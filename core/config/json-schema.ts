@@ -1,4 +1,5 @@
-import { loadPlugin, ownPlugins } from '../loading/plugins.ts';
+import type { Loader } from '../loading/loader.ts';
+import { ownPlugins } from '../loading/plugins.ts';
 import { Config } from './root.ts';
 
 type Schema = Record<string, unknown>;
@@ -7,9 +8,9 @@ type Schema = Record<string, unknown>;
  * The JSON schema of config files, for editors (completion, checks while typing) and for docs: the root, and the block
  * of every plugin that comes with this package. A string may stand where a reference writes another type.
  */
-export async function configSchema(): Promise<Schema> {
+export async function configSchema(loader: Loader): Promise<Schema> {
   const blocks: Schema = {};
-  for (const id of ownPlugins()) blocks[id] = block((await loadPlugin(id, process.cwd())).config as Schema);
+  for (const id of ownPlugins()) blocks[id] = block((await loader.plugin(id, process.cwd())).config as Schema);
   const root = JSON.parse(JSON.stringify(Config)) as { properties: Record<string, Schema> };
   root.properties['plugins'] = {
     type: 'object',

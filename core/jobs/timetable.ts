@@ -1,6 +1,5 @@
 import { GantryError } from '../errors.ts';
-import type { Effect } from '../records/live-records.ts';
-import type { Definition } from '../records/record.ts';
+import type { Definition, Effect } from '../ports/kind.ts';
 import { type Job, jobOf } from './jobs.ts';
 import { checkScheduleForm } from './schedule.ts';
 

@@ -1,61 +1,32 @@
-import type { Static, TSchema } from 'typebox';
-import type { Cradle } from '../cradle.ts';
-import type { Hooks } from '../hooks.ts';
-import type { Logger } from '../log/log.ts';
-import type { Port, Ports } from '../ports/index.ts';
+import type { TSchema } from 'typebox';
+import type { Port } from '../ports/index.ts';
 
 /** The version of this contract; a plugin says which one it was written for. */
 export const API = 1;
 
-/** What a plugin module exports by default. */
-export interface Plugin<
-  P extends Port = Port,
-  C extends TSchema = TSchema,
-  N extends keyof Cradle = keyof Cradle,
-  W extends keyof Cradle = keyof Cradle,
-> {
+/** A plugin as the kernel knows it; definePlugin() in core/cradle.ts has the types for who writes one. */
+export interface Plugin {
   /** `<port>.<name>`, e.g. `transport.rest`: the folder, the config key, the log field. */
-  readonly id: `${P}.${string}`;
+  readonly id: `${Port}.${string}`;
   readonly api: typeof API;
   /** Schema of the plugin's config block. Unknown keys are errors. */
-  readonly config: C;
-  /** What it is given. Asking is what orders the start. */
-  readonly needs?: readonly N[];
+  readonly config: TSchema;
+  /** Tokens that it is given. Asking is what orders the start. */
+  readonly needs?: readonly string[];
   /** Like needs, but null where no plugin gives it. */
-  readonly wants?: readonly W[];
+  readonly wants?: readonly string[];
   /** Builds the instance. Sync, no I/O: connecting belongs in start(). Hooks are tapped here. */
-  create(given: Pick<Cradle, N> & { [T in W]: Cradle[T] | null } & Own<C>): Ports[P] & Lifecycle;
-}
-
-/** What each plugin gets of its own, without asking. */
-export interface Own<C extends TSchema = TSchema> {
-  /** The config key: the plugin's id, or another one for a second instance. */
-  readonly id: string;
-  readonly config: Readonly<Static<C>>;
-  readonly log: Logger;
-  readonly hooks: Hooks;
-  /** Imports a module that the operator named in the config: a path beside the config file, or a package. */
-  load(specifier: string): Promise<unknown>;
+  create(given: never): object;
 }
 
 /** All three may be absent, and none may hang. */
 export interface Lifecycle {
   /** Connects, listens. Called once, in order; a rejection stops the boot. */
   start?(): Promise<void>;
-  /** Takes nothing new, and keeps what answers the calls in hand: the core waits for those, then calls stop. */
+  /** Takes nothing new, and keeps what answers the calls in flight: the core waits for those, then calls stop. */
   pause?(): void;
   /** Closes. Called once, in reverse order; works half-started. */
   stop?(): Promise<void>;
-}
-
-/** Gives a plugin its types; returns it unchanged. */
-export function definePlugin<
-  P extends Port,
-  C extends TSchema,
-  const N extends keyof Cradle = never,
-  const W extends keyof Cradle = never,
->(plugin: Plugin<P, C, N, W>): Plugin<P, C, N, W> {
-  return plugin;
 }
 
 /** One entry of `plugins` in the config, its module found. */

@@ -6,7 +6,7 @@ import vm from 'node:vm';
 import { didYouMean, GantryError } from '../errors.ts';
 import { API, type Plugin } from '../kernel/plugin.ts';
 import { isPort, PORTS } from '../ports/index.ts';
-import { loadFile } from './scripts.ts';
+import { type Doors, loadFile } from './scripts.ts';
 
 const own = fileURLToPath(import.meta.url);
 /** `.js` when built, `.ts` when run from source. */
@@ -17,13 +17,13 @@ const pluginsDir = path.resolve(path.dirname(own), '../../plugins');
  * Finds a plugin's module: `transport.rest` is ours, `./x` or `/x` a file or folder beside the config file, anything
  * else an npm package as seen from there. Throws PLUGIN_NOT_FOUND or PLUGIN_MALFORMED.
  */
-export async function loadPlugin(use: string, from: string, known: readonly string[] = []): Promise<Plugin> {
+export async function loadPlugin(use: string, from: string, known: readonly string[], doors: Doors): Promise<Plugin> {
   const isOurs = /^[a-z]+\.[a-z0-9-]+$/.test(use) && isPort(use.split('.')[0] as string);
   let exports: { default?: unknown } | null;
   try {
     exports = isOurs
       ? await import(pathToFileURL(ourFile(use)).href)
-      : ((await load(use, from)) as { default?: unknown });
+      : ((await load(use, from, doors)) as { default?: unknown });
   } catch (cause) {
     throw notFound(use, isOurs, from, known, cause);
   }
@@ -31,10 +31,10 @@ export async function loadPlugin(use: string, from: string, known: readonly stri
 }
 
 /** Imports what an operator named: a path beside `from`, or a package as seen from there. */
-export async function load(specifier: string, from: string): Promise<unknown> {
+export async function load(specifier: string, from: string, doors: Doors): Promise<unknown> {
   if (isPath(specifier)) {
     const target = path.resolve(from, specifier);
-    return loadFile(fileOf(target, from));
+    return loadFile(fileOf(target, from), doors);
   }
   return importPackage(specifier, from);
 }

@@ -14,15 +14,17 @@ import {
   type OutputFile,
   type PluginBuild,
 } from 'esbuild';
-import * as api from '../api.ts';
 import { keepSourceMap } from '../log/source-maps.ts';
 
 // Node 24 would keep the text of every version that was ever loaded, and here none is loaded twice.
 setFlagsFromString('--no-compilation-cache');
 
+/** What operators' files may import of this process: the specifier of a door, and what stands behind it. */
+export type Doors = Readonly<Record<string, unknown>>;
+
 /**
  * Loads operators' TypeScript and JavaScript files. Each becomes one script with what it imports relatively; packages
- * are resolved from where the file is, and `gantry/api` is always this process's own, wherever the file lies. A script
+ * are resolved from where the file is, and the doors (`gantry/api`) are always this process's own, wherever the file lies. A script
  * leaves nothing in Node's module cache: loading it again gives the new one, and the old one can be forgotten.
  */
 export async function compileModules(files: readonly string[]): Promise<Map<string, Compiled>> {
@@ -71,12 +73,13 @@ function alone({ path: specifier, kind }: OnResolveArgs): OnResolveResult {
 }
 
 /** Runs a compiled file and gives what it exports. Throws what it throws. */
-export function evaluate({ file, code, map, problem, alone: isAlone }: Compiled): { readonly default?: unknown } {
+export function evaluate(compiled: Compiled, doors: Doors): { readonly default?: unknown } {
+  const { file, code, map, problem, alone: isAlone } = compiled;
   if (code === null) throw new Error(problem ?? 'not compiled');
   keepSourceMap(file, map, OUT);
   const native = createRequire(file);
   const require = (specifier: string): unknown => {
-    if (specifier === 'gantry/api') return api;
+    if (Object.hasOwn(doors, specifier)) return doors[specifier];
     if (isAlone === true) refuseMissing(native, specifier);
     return native(specifier);
   };
@@ -99,9 +102,9 @@ function refuseMissing(native: NodeJS.Require, specifier: string): void {
 }
 
 /** Compiles and runs one file. */
-export async function loadFile(file: string): Promise<{ readonly default?: unknown }> {
+export async function loadFile(file: string, doors: Doors): Promise<{ readonly default?: unknown }> {
   const compiled = (await compileModules([file])).get(file) as Compiled;
-  return evaluate(compiled);
+  return evaluate(compiled, doors);
 }
 
 async function single(file: string): Promise<Compiled> {

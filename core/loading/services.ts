@@ -2,12 +2,13 @@ import { type Dirent, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { GantryError } from '../errors.ts';
-import { isService, type Service } from '../service.ts';
-import { compileModules, evaluate } from './scripts.ts';
+import { isService, isServicesMaker, type MakeServices, type Service } from '../service.ts';
+import { compileModules, type Doors, evaluate } from './scripts.ts';
 
 /** A file of a services folder, and what came of it. */
 export type ServiceFile =
   | { readonly file: string; readonly name: string; readonly service: Service }
+  | { readonly file: string; readonly name: string; readonly make: MakeServices }
   | { readonly file: string; readonly refused: GantryError };
 
 /**
@@ -15,7 +16,7 @@ export type ServiceFile =
  * or it is a test or a declaration; one that exports a list of them holds several. A broken one is told with its path and reason, and the others go on.
  * Throws CONFIG_UNREADABLE for a folder that is not there.
  */
-export async function readServices(folders: readonly string[]): Promise<ServiceFile[]> {
+export async function readServices(folders: readonly string[], doors: Doors): Promise<ServiceFile[]> {
   const found: { file: string; name: string }[] = [];
   for (const folder of folders)
     for (const file of await filesOf(folder)) found.push({ file, name: nameOf(folder, file) });
@@ -27,8 +28,9 @@ export async function readServices(folders: readonly string[]): Promise<ServiceF
     ];
     if (module === undefined || module.problem !== null) return refuse(module?.problem ?? 'was not compiled');
     try {
-      const service = evaluate(module).default;
+      const service = evaluate(module, doors).default;
       if (isService(service)) return [{ file, name: service.name ?? name, service }];
+      if (isServicesMaker(service)) return [{ file, name, make: service }];
       if (!Array.isArray(service) || service.length === 0 || !service.every(isService)) {
         return refuse('has no default export made with defineService(), nor a list of such');
       }

@@ -3,15 +3,16 @@ import path from 'node:path';
 import { Call } from '../call.ts';
 import type { Services } from '../calls/services.ts';
 import { GantryError, type Problem, toGantryError } from '../errors.ts';
-import { ROLES } from '../kinds/index.ts';
-import { compileText, evaluate } from '../loading/scripts.ts';
+import type { Loader } from '../loading/loader.ts';
 import type { Logger } from '../log/log.ts';
 import type { Checker } from '../ports/checker.ts';
 import type { Definition } from '../records/record.ts';
 import { isService, type Service } from '../service.ts';
+import { ROLES } from '../users/roles.ts';
 
 interface Parts {
   readonly services: Services;
+  readonly loader: Loader;
   /** Null where no plugin reads types. */
   readonly checker: Checker | null;
   readonly log: Logger;
@@ -123,14 +124,15 @@ export class Deployments {
   }
 
   async #load({ name, language, source }: Definition): Promise<Loaded> {
+    const { loader } = this.#parts;
     const text = String(source);
     const print = createHash('sha256').update(`${language}\0${text}`).digest('hex');
     if (this.#ready?.module === name && this.#ready.loaded.print === print) return this.#ready.loaded;
-    const compiled = await compileText(path.join(this.#parts.dir, fileOf(name, language)), text);
+    const compiled = await loader.compile(path.join(this.#parts.dir, fileOf(name, language)), text);
     if (compiled.problem !== null) throw invalid(name, [{ path: '/source', message: compiled.problem }]);
     let given: unknown;
     try {
-      given = evaluate(compiled).default;
+      given = loader.run(compiled).default;
     } catch (thrown) {
       const message = `failed while it was loaded: ${thrown instanceof Error ? thrown.message : String(thrown)}`;
       throw invalid(name, [{ path: '/source', message }], thrown);

@@ -1,9 +1,7 @@
+import type { Encoder } from '../call.ts';
+
 /** Turns bytes into a value and back. One codec is one format. */
-export interface Codec {
-  /** The media types that it reads, the first of which it writes. `application/*+json` is allowed. */
-  readonly contentTypes: readonly string[];
-  /** Appended to the content type of a reply, e.g. 'charset=utf-8'. */
-  readonly parameters?: string;
+export interface Codec extends Encoder {
   /** False where the format has only strings (XML, CSV, form): declared types are then coerced. */
   readonly typed: boolean;
   /**
@@ -11,6 +9,4 @@ export interface Codec {
    * `parameters` are those of the content type, as sent (`charset=iso-8859-1`), or ''.
    */
   decode(raw: Uint8Array | string, parameters?: string): unknown;
-  /** Throws OUTPUT_INVALID for a value that the format cannot hold. */
-  encode(value: unknown): string | Uint8Array;
 }

@@ -5,6 +5,7 @@ import type { Codec } from './codec.ts';
 import type { Dialect } from './dialect.ts';
 import type { Guard } from './guard.ts';
 import type { HttpHost } from './http.ts';
+import type { Kind } from './kind.ts';
 import type { Kv } from './kv.ts';
 import type { Odb } from './odb.ts';
 import type { Passwords } from './password.ts';
@@ -26,6 +27,7 @@ export interface Ports {
   guard: Guard;
   scheduler: Scheduler;
   feature: object;
+  kind: Kind;
   http: HttpHost;
   transport: Transport;
 }
@@ -81,6 +83,7 @@ export const PORTS: { readonly [P in Port]: PortRules } = {
     methods: [...['status', 'accept', 'fire', 'backfill', 'replay', 'bury', 'cancel', 'history', 'find', 'latest']],
   },
   feature: { many: true, token: 'features', stage: 1, methods: [] },
+  kind: { many: true, token: 'kinds', stage: 1, methods: [] },
   http: { many: false, token: 'http', stage: 2, methods: ['route', 'upgrade', 'refuse', 'origin', 'urls'] },
   transport: { many: true, token: 'transports', stage: 2, methods: [] },
 };

@@ -1,3 +1,4 @@
+import type { RunSource } from '../call.ts';
 import type { Page } from './page.ts';
 
 /**
@@ -69,8 +70,7 @@ export interface RunKey {
   readonly attempt: number;
 }
 
-/** Why it runs: its schedule, a person, a period that was filled in, another's outcome, or a durable call. */
-export type RunSource = 'schedule' | 'manual' | 'backfill' | 'follow' | 'call';
+export type { RunSource } from '../call.ts';
 /** Who may start a waiting one: the scheduler's holder, any server, or nobody before its predecessor has ended. */
 export type Pool = 'holder' | 'any' | 'queue';
 export type RunOutcome =

@@ -1,20 +1,17 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { isGantryError } from '../errors.ts';
 import type { Logger } from '../log/log.ts';
+import type { Effect } from '../ports/kind.ts';
 import type { Reference, Stored } from '../ports/odb.ts';
 import { pause } from '../time/retry.ts';
 import type { Definition, LiveRecord, RecordsStatus } from './record.ts';
 
-/** What a kind of record does to this server. */
-export interface Effect {
-  /** Puts a definition into effect, in place of the one of its name. Throws, and what was there stays. */
-  put(definition: Definition): void | Promise<void>;
-  drop(name: string): void | Promise<void>;
-}
-
 export interface LiveParts {
-  /** In the order in which kinds are put into effect; the reverse for what is removed. */
-  readonly effects: ReadonlyMap<string, Effect | null>;
+  /**
+   * In the order in which kinds are put into effect; the reverse for what is removed. Asked at the first record, when every
+   * plugin has brought its kinds.
+   */
+  effects(): ReadonlyMap<string, Effect | null>;
   /** Whether the config file of this server has one of that name, which then wins. */
   fixed(kind: string, name: string): boolean;
   /** The record with its secrets in the clear. */
@@ -37,24 +34,32 @@ interface Entry {
 
 /** How long changes are put into effect before calls get their turn again. */
 const SLICE_MS = 4;
-/** How long connections are waited for: what takes longer goes on by itself. */
-const OPENING_MS = 1000;
 
 /** The records that this server runs with, and what they do to it. */
 export class LiveRecords {
   readonly #parts: LiveParts;
-  readonly #kinds: readonly string[];
   readonly #entries = new Map<string, Map<string, Entry>>();
   /** Those whose address is taken: they get it with the change that makes it free. */
   readonly #stuck = new Set<Entry>();
   /** What there was before the change that is under way, by kind and name: the state on disk is one that there was. */
   readonly #earlier = new Map<string, Stored | null>();
   #stopped = false;
+  #effects: ReadonlyMap<string, Effect | null> | null = null;
 
   constructor(parts: LiveParts) {
     this.#parts = parts;
-    this.#kinds = [...parts.effects.keys()];
-    for (const kind of this.#kinds) this.#entries.set(kind, new Map());
+  }
+
+  /** In the order in which they are put into effect. */
+  get kinds(): readonly string[] {
+    return [...this.#known.keys()];
+  }
+  get #known(): ReadonlyMap<string, Effect | null> {
+    if (this.#effects === null) {
+      this.#effects = this.#parts.effects();
+      for (const kind of this.#effects.keys()) this.#entries.set(kind, new Map());
+    }
+    return this.#effects;
   }
 
   find(kind: string, name: string): LiveRecord | null {
@@ -75,7 +80,7 @@ export class LiveRecords {
     return this.#entries.get(kind)?.get(name)?.problem ?? null;
   }
   status(): Pick<RecordsStatus, 'refused' | 'counts'> {
-    const entries = [...this.#entries].map(([kind, map]) => [kind, [...map.values()]] as const);
+    const entries = this.kinds.map((kind) => [kind, [...(this.#entries.get(kind)?.values() ?? [])]] as const);
     return {
       refused: entries.flatMap(([kind, list]) =>
         list.flatMap(({ stored, problem }) => (problem === null ? [] : [{ kind, name: stored.name, problem }])),
@@ -103,7 +108,7 @@ export class LiveRecords {
   /** Puts these into effect, and takes all others out of it. */
   async replaceAll(records: readonly Stored[]): Promise<void> {
     const there = new Set(records.map(({ kind, name }) => `${kind}/${name}`));
-    const gone = this.#kinds.flatMap((kind) =>
+    const gone = this.kinds.flatMap((kind) =>
       [...(this.#entries.get(kind)?.keys() ?? [])]
         .filter((name) => !there.has(`${kind}/${name}`))
         .map((name) => ({ kind, name })),
@@ -126,7 +131,7 @@ export class LiveRecords {
       if (this.#stopped) return;
       if (entry.problem === null || this.#parts.fixed(kind, name)) continue;
       try {
-        await this.#parts.effects.get(kind)?.put(this.find(kind, name)?.definition as Definition);
+        await this.#known.get(kind)?.put(this.find(kind, name)?.definition as Definition);
         Object.assign(entry, { problem: null, error: null, told: null, standing: entry.stored });
         this.#parts.log.info({ kind, record: name, version: entry.stored.version }, 'a record is in effect after all');
       } catch (thrown) {
@@ -146,7 +151,7 @@ export class LiveRecords {
   ): Promise<void> {
     await this.#putAll(present.filter(isNews));
     const breathe = breathing();
-    for (const kind of [...this.#kinds].reverse()) {
+    for (const kind of [...this.kinds].reverse()) {
       for (const { name } of gone.filter((one) => one.kind === kind)) {
         if (this.#stopped) return;
         await this.#drop(kind, name);
@@ -158,12 +163,12 @@ export class LiveRecords {
 
   async #putAll(all: readonly Stored[]): Promise<void> {
     const breathe = breathing();
-    for (const kind of this.#kinds) {
+    for (const kind of this.kinds) {
       const changed = all.filter((one) => one.kind === kind);
-      if (kind === 'connection' && changed.length > 0 && !this.#stopped) {
-        // A system that is not there must not keep other changes waiting.
+      const patienceMs = this.#known.get(kind)?.patienceMs;
+      if (patienceMs !== undefined && changed.length > 0 && !this.#stopped) {
         const over = new AbortController();
-        const late = pause(OPENING_MS, over.signal).catch(() => {});
+        const late = pause(patienceMs, over.signal).catch(() => {});
         await Promise.race([Promise.all(changed.map((stored) => this.#put(stored))), late]);
         over.abort();
         continue;
@@ -200,7 +205,7 @@ export class LiveRecords {
 
   #enter(entry: Entry): Promise<void> | undefined {
     const { kind, name } = entry.stored;
-    const effect = this.#parts.effects.get(kind) ?? null;
+    const effect = this.#known.get(kind) ?? null;
     if (effect === null) return undefined;
     try {
       const putting = effect.put(this.find(kind, name)?.definition as Definition);
@@ -218,7 +223,7 @@ export class LiveRecords {
     this.#entries.get(kind)?.delete(name);
     if (known === undefined || this.#parts.fixed(kind, name)) return;
     try {
-      const dropping = this.#parts.effects.get(kind)?.drop(name);
+      const dropping = this.#known.get(kind)?.drop(name);
       if (dropping !== undefined) await dropping;
     } catch (error) {
       this.#parts.log.error({ kind, record: name, error }, 'a record was removed, and taking it out of effect failed');
@@ -260,7 +265,7 @@ export class LiveRecords {
     for (const entry of waiting()) void this.#enter(entry);
     const stuck = waiting();
     if (stuck.length > 1) {
-      for (const { stored } of stuck) void this.#parts.effects.get(kind)?.drop(stored.name);
+      for (const { stored } of stuck) void this.#known.get(kind)?.drop(stored.name);
       for (const entry of stuck) void this.#enter(entry);
       for (const entry of waiting()) this.#stay(entry);
     }
@@ -272,7 +277,7 @@ export class LiveRecords {
     const { standing } = entry;
     if (standing === null) return;
     try {
-      void this.#parts.effects.get(standing.kind)?.put(this.#parts.open(standing));
+      void this.#known.get(standing.kind)?.put(this.#parts.open(standing));
     } catch {
       entry.standing = null;
     }

@@ -33,7 +33,6 @@ const RETRY_POLLS = 15;
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
-  readonly #kinds: readonly string[];
   readonly #live: LiveRecords;
   #revision = 0;
   /** The line of the change log at that revision: with another one it is another database, e.g. a restored one. */
@@ -53,7 +52,6 @@ export class Reconciler {
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
-    this.#kinds = [...parts.effects.keys()];
     this.#live = new LiveRecords(parts);
   }
 
@@ -248,7 +246,7 @@ export class Reconciler {
   /** All of them as one: a batch may be longer than a page, and its parts belong together. */
   async #followTo(latest: number): Promise<void> {
     const { odb } = this.#parts;
-    const names = new Map<string, Set<string>>(this.#kinds.map((kind) => [kind, new Set()]));
+    const names = new Map<string, Set<string>>(this.#live.kinds.map((kind) => [kind, new Set()]));
     let mark = this.#mark;
     for (let at = this.#revision; at < latest; ) {
       const lines = (await odb.changes(at, PAGE)).filter(({ revision }) => revision <= latest);
@@ -277,7 +275,7 @@ export class Reconciler {
   }
 
   async #loadAll(): Promise<void> {
-    const { revision, records } = await this.#parts.odb.load(this.#kinds);
+    const { revision, records } = await this.#parts.odb.load(this.#live.kinds);
     const mark = await this.#markAt(revision);
     await this.#live.replaceAll(records);
     if (this.#stopped) return;

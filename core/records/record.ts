@@ -1,7 +1,14 @@
+import type { Definition } from '../ports/kind.ts';
 import type { Author, Change, HistoryQuery, Page, RecordQuery, Reference } from '../ports/odb.ts';
 
-/** What a record says, its name included: JSON. */
-export type Definition = Readonly<Record<string, unknown>> & { readonly name: string };
+export type { Definition } from '../ports/kind.ts';
+
+/** The definitions of this server's config file: no record can replace them. */
+export interface Fixed {
+  /** Those of a kind. */
+  of(kind: string): readonly Definition[];
+  has(kind: string, name: string): boolean;
+}
 
 /** A record as people see it: secrets are `***`. */
 export interface RecordView {

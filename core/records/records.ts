@@ -1,8 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Fixtures } from '../config/fixtures.ts';
 import { didYouMean, GantryError, type Problem, toGantryError } from '../errors.ts';
-import { KINDS } from '../kinds/index.ts';
 import type { Bus } from '../ports/bus.ts';
+import type { Batch, Siblings } from '../ports/kind.ts';
 import type {
   Author,
   Change,
@@ -17,13 +16,14 @@ import type {
 } from '../ports/odb.ts';
 import type { Keyring } from '../secrets/keyring.ts';
 import { hide, reseal } from '../secrets/sealing.ts';
-import { Administrators } from '../users/administrators.ts';
-import { type Batch, type Draft, type Drafts, kindOf } from './drafts.ts';
+import type { Draft, Drafts } from './drafts.ts';
+import type { Kinds } from './kinds.ts';
 import type { Reconciler } from './reconcile.ts';
 import type {
   Applied,
   ApplyOptions,
   Definition,
+  Fixed,
   LiveRecord,
   Portable,
   Records,
@@ -35,10 +35,11 @@ import type {
 interface Parts {
   readonly odb: Odb;
   readonly bus: Bus | null;
+  readonly kinds: Kinds;
   readonly drafts: Drafts;
   readonly reconciler: Reconciler;
-  readonly fixtures: Fixtures;
-  readonly keyring: Keyring;
+  readonly fixtures: Fixed;
+  readonly keyring: () => Keyring;
   readonly server: string;
 }
 
@@ -50,11 +51,9 @@ const SLICE_MS = 4;
 /** Reads and changes records: the ODB keeps them, the reconciler puts them into effect. */
 export class RecordKeeper implements Records {
   readonly #parts: Parts;
-  readonly #administrators: Administrators;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#administrators = new Administrators(parts);
   }
 
   async get(kind: string, name: string): Promise<RecordView> {
@@ -62,7 +61,7 @@ export class RecordKeeper implements Records {
   }
 
   async list(kind: string, query: RecordQuery): Promise<Page<RecordView>> {
-    kindOf(kind);
+    this.#parts.kinds.get(kind);
     const { items, next, total } = await this.#parts.odb.list(kind, query);
     return { items: items.map(view), next, total };
   }
@@ -72,7 +71,7 @@ export class RecordKeeper implements Records {
   }
 
   async create(kind: string, definition: Definition, by: Author): Promise<Saved> {
-    kindOf(kind);
+    this.#parts.kinds.get(kind);
     this.#refuseFixture(kind, definition.name);
     const draft = await this.#parts.drafts.make(kind, definition, null);
     return this.#save([draft.write], by);
@@ -87,8 +86,8 @@ export class RecordKeeper implements Records {
   ): Promise<Saved> {
     const stored = await this.#stored(kind, name);
     if (stored.version !== version) throw stale(stored, version);
-    const draft = await this.#parts.drafts.make(kind, changed(stored, changes), stored);
-    return this.#administrators.keep([draft.write], (writes) => this.#save(writes, by));
+    const draft = await this.#parts.drafts.make(kind, this.#changed(stored, changes), stored);
+    return this.#protected([draft.write], (writes) => this.#save(writes, by));
   }
 
   async remove(kind: string, name: string, version: number | undefined, by: Author): Promise<Saved> {
@@ -102,18 +101,20 @@ export class RecordKeeper implements Records {
       before: view(stored).definition,
       ...(version === undefined ? {} : { version }),
     };
-    return this.#administrators.keep([write], (writes) => this.#save(writes, by));
+    return this.#protected([write], (writes) => this.#save(writes, by));
   }
 
   async referrers(kind: string, name: string): Promise<readonly Reference[]> {
-    return [...(await this.#parts.odb.referrers(kind, name)), ...this.#fixturesThatName(kind, name)];
+    return [...(await this.#parts.odb.referrers(kind, name)), ...this.#fixturesThatName({ kind, name })];
   }
 
-  async export(kinds: readonly string[] = PORTABLE): Promise<readonly Portable[]> {
-    for (const kind of kinds) kindOf(kind);
+  async export(kinds: readonly string[] = this.#portable()): Promise<readonly Portable[]> {
+    for (const kind of kinds) this.#parts.kinds.get(kind);
     const { records } = await this.#parts.odb.load(kinds);
     return records.map(({ kind, name, body }) => {
-      const portable = Object.entries(body).filter(([key]) => KINDS[kind]?.own?.includes(key) !== true);
+      const portable = Object.entries(body).filter(
+        ([key]) => this.#parts.kinds.find(kind)?.own?.includes(key) !== true,
+      );
       return { kind, definition: { name, ...Object.fromEntries(portable) } };
     });
   }
@@ -123,14 +124,14 @@ export class RecordKeeper implements Records {
     by: Author,
     { dryRun = false, prune = [] }: ApplyOptions = {},
   ): Promise<readonly Applied[]> {
-    const { odb } = this.#parts;
+    const { odb, kinds: known } = this.#parts;
     const given = index(records);
     const kinds = [...new Set([...records.map(({ kind }) => kind), ...prune])];
-    for (const kind of kinds) kindOf(kind);
-    const ordered = Object.keys(KINDS).filter((kind) => kinds.includes(kind));
+    for (const kind of kinds) known.get(kind);
+    const ordered = known.names().filter((kind) => kinds.includes(kind));
     const { records: present } = await odb.load(ordered);
-    const known = new Map(present.map((one) => [`${one.kind}/${one.name}`, one]));
-    const drafts = await this.#drafts(records, known, given);
+    const earlier = new Map(present.map((one) => [`${one.kind}/${one.name}`, one]));
+    const drafts = await this.#drafts(records, earlier, given);
     const removed = present.filter(({ kind, name }) => prune.includes(kind) && !given.has(kind, name));
     for (const { kind, name } of removed) this.#refuseUsedByFixtures(kind, name);
     const writes = [
@@ -145,7 +146,7 @@ export class RecordKeeper implements Records {
       ),
       ...drafts.filter(({ unchanged }) => !unchanged).map(({ write }) => write),
     ];
-    await this.#administrators.keep(writes, async (all) => {
+    await this.#protected(writes, async (all) => {
       if (all.length === 0) return;
       if (dryRun) await odb.rehearse(all, by);
       else await this.#written(await odb.write(all, by));
@@ -163,10 +164,11 @@ export class RecordKeeper implements Records {
   }
 
   async reseal(by: Author): Promise<number> {
-    const { odb, keyring } = this.#parts;
+    const { odb, kinds } = this.#parts;
+    const keyring = this.#parts.keyring();
     // Another key may have become the current one since it was read.
     keyring.refresh();
-    const { records } = await odb.load(Object.keys(KINDS));
+    const { records } = await odb.load(kinds.names());
     let count = 0;
     for (const stored of records) {
       const { value, changed } = reseal(stored.body, keyring, `${stored.kind}/${stored.name}`);
@@ -191,8 +193,8 @@ export class RecordKeeper implements Records {
   }
 
   async #stored(kind: string, name: string): Promise<Stored> {
-    const { odb, fixtures } = this.#parts;
-    kindOf(kind);
+    const { odb, fixtures, kinds } = this.#parts;
+    kinds.get(kind);
     const stored = await odb.find(kind, name);
     if (stored !== null) return stored;
     if (fixtures.has(kind, name)) {
@@ -214,7 +216,7 @@ export class RecordKeeper implements Records {
     const drafts: Draft[] = [];
     const problems: Problem[] = [];
     let since = performance.now();
-    for (const kind of Object.keys(KINDS)) {
+    for (const kind of this.#parts.kinds.names()) {
       for (const [i, { kind: own, definition }] of records.entries()) {
         if (own !== kind) continue;
         if (performance.now() - since > SLICE_MS) {
@@ -294,30 +296,54 @@ export class RecordKeeper implements Records {
     });
   }
 
-  #fixturesThatName(kind: string, security: string): Reference[] {
-    if (kind !== 'security') return [];
-    return this.#parts.fixtures
-      .of('channel')
-      .filter((one) => [one['security']].flat().includes(security))
-      .map(({ name }) => ({ kind: 'channel', name }));
+  /** Definitions of the config file that refer to a record. */
+  #fixturesThatName({ kind, name }: Reference): Reference[] {
+    const { fixtures, kinds } = this.#parts;
+    return kinds.names().flatMap((own) => {
+      const referrers = fixtures.of(own).filter((one) => {
+        const references = kinds.get(own).references?.(one) ?? [];
+        return references.some((to) => to.kind === kind && to.name === name);
+      });
+      return referrers.map((one): Reference => ({ kind: own, name: one.name }));
+    });
+  }
+
+  /** Makes a change through each kind in it that protects its records. */
+  #protected<T>(writes: readonly Write[], make: (writes: readonly Write[]) => Promise<T>): Promise<T> {
+    let making = make;
+    for (const name of new Set(writes.map((write) => write.kind))) {
+      const { protect } = this.#parts.kinds.get(name);
+      const inner = making;
+      if (protect !== undefined) making = (all) => protect(all, inner, this.#siblings(name));
+    }
+    return making(writes);
+  }
+
+  #siblings(kind: string): Siblings {
+    const { odb, drafts } = this.#parts;
+    return {
+      load: async () => (await odb.load([kind])).records,
+      again: (stored) => drafts.resealed(stored, stored.body),
+    };
+  }
+
+  /** A definition with changes: null takes a field away. */
+  #changed({ kind, name, body }: Stored, changes: Readonly<Record<string, unknown>>): Definition {
+    const amended = this.#parts.kinds.get(kind).amend?.(body, changes) ?? { ...body, ...changes };
+    return Object.fromEntries(Object.entries({ ...amended, name }).filter(([, value]) => value !== null)) as Definition;
+  }
+
+  #portable(): string[] {
+    const { kinds } = this.#parts;
+    return kinds.names().filter((kind) => kinds.get(kind).portable !== false);
   }
 
   #refuseUsedByFixtures(kind: string, name: string): void {
-    const users = this.#fixturesThatName(kind, name);
+    const users = this.#fixturesThatName({ kind, name });
     if (users.length === 0) return;
     throw new GantryError('RECORD_IN_USE', `The ${kind} '${name}' is used by ${told(users)} of the config file`);
   }
 }
-
-/** What changes make of a record: null takes a field away, and a new password takes the place of the hash of the old. */
-function changed({ kind, name, body }: Stored, changes: Readonly<Record<string, unknown>>): Definition {
-  const kept = kind === 'user' && (changes['password'] ?? null) !== null ? { ...body, passwordHash: null } : body;
-  const fields = Object.entries({ ...kept, ...changes, name }).filter(([, value]) => value !== null);
-  return Object.fromEntries(fields) as Definition;
-}
-
-/** A whole configuration; a server tells about itself. */
-const PORTABLE = Object.keys(KINDS).filter((kind) => kind !== 'server');
 
 function view({ kind, name, version, changedAt, changedBy, body }: Stored): RecordView {
   const definition = hide({ name, ...body }) as Definition;

@@ -4,6 +4,7 @@ import {
   type Cluster,
   defineService,
   type Kv,
+  type Problem,
   type Records,
   type ServerInfo,
   type Service,
@@ -24,14 +25,16 @@ interface Parts {
 
 const Time = Type.String({ format: 'date-time' });
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(type: T) => Type.Union([type, Type.Null()]);
-const Problem = Type.Object({
-  path: Type.String(),
-  message: Type.String(),
-  expected: Type.Optional(Type.String()),
-  got: Type.Optional(Type.String()),
-  hint: Type.Optional(Type.String()),
-});
-export const Problems = Type.Array(Problem);
+const ProblemSchema = Type.Unsafe<Problem>(
+  Type.Object({
+    path: Type.String(),
+    message: Type.String(),
+    expected: Type.Optional(Type.String()),
+    got: Type.Optional(Type.String()),
+    hint: Type.Optional(Type.String()),
+  }),
+);
+export const Problems = Type.Array(ProblemSchema);
 
 const Server = Type.Object({
   name: Type.String(),

@@ -5,31 +5,22 @@ import {
   defineService,
   GantryError,
   isGantryError,
-  KINDS,
   type Kind,
   type Problem,
   type Records,
-  type Role,
   type Service,
+  type ServiceDeps,
   type TObject,
   type TSchema,
   Type,
 } from 'gantry/api';
-
-/** The least role for what is done to records of a kind. */
-export interface KindRoles {
-  readonly read: Role;
-  readonly write: Role;
-}
-
-type Deps = Parameters<Service['create']>[0];
 
 /** What is told of a change of one kind beside what is told of all. */
 export interface More {
   /** All optional. */
   readonly fields: TObject['properties'];
   /** Gives them. The change is made: it does not reject. */
-  tell(deps: Deps): (name: string, version: number) => Promise<object>;
+  tell(deps: ServiceDeps): (name: string, version: number) => Promise<object>;
 }
 
 const NOTHING: More = { fields: {}, tell: () => async () => ({}) };
@@ -61,8 +52,8 @@ const Record = Type.Object({
 });
 
 /** The services that read and change the records of one kind. */
-export function kindServices(kind: string, roles: KindRoles, more: More = NOTHING): Service[] {
-  const { schema, description, fields } = KINDS[kind] as Kind;
+export function kindServices(kind: string, rules: Kind, more: More = NOTHING): Service[] {
+  const { schema, description, fields, roles } = rules;
   const output = Type.Object({ ...Saved.properties, ...more.fields }) as typeof Saved;
   const of = (verb: string) => `gantry.${kind}.${verb}`;
   const one = `${description.charAt(0).toLowerCase()}${description.slice(1)}`;
@@ -93,7 +84,7 @@ export function kindServices(kind: string, roles: KindRoles, more: More = NOTHIN
         return ({ name }) => using(records).get(kind, name);
       },
     }),
-    list(kind, roles.read, fields),
+    list(kind, rules),
     defineService({
       name: of('update'),
       description: `Changes some fields of one: ${one}`,
@@ -142,24 +133,26 @@ export function kindServices(kind: string, roles: KindRoles, more: More = NOTHIN
       },
     }),
   ] as Service[];
-  return fields.includes('active') && roles.write === 'developer' ? [...services, toggle(kind, more)] : services;
+  return fields.includes('active') && roles.write === 'developer'
+    ? [...services, toggle(kind, fields, more)]
+    : services;
 }
 
 /** What was saved, and what else there is to tell of it. */
-function telling({ tell }: More, deps: Deps) {
+function telling({ tell }: More, deps: ServiceDeps) {
   const rest = tell(deps);
   return async <S extends { readonly name: string; readonly version: number }>(saved: S): Promise<S> => {
     return { ...saved, ...(await rest(saved.name, saved.version)) };
   };
 }
 
-function list(kind: string, role: Role, fields: readonly string[]): Service {
+function list(kind: string, { roles, fields, schema }: Kind): Service {
   const filters = Object.fromEntries(fields.map((field) => [field, Type.Optional(Type.String())]));
   const sorts = ['name', 'changedAt', ...fields].map((field) => Type.Literal(field));
   return defineService({
     name: `gantry.${kind}.list`,
     description: 'Pages through them: by a part of the name, by fields, in an order',
-    attributes: { admin: { role } },
+    attributes: { admin: { role: roles.read } },
     input: Type.Object({
       search: Type.Optional(Type.String({ maxLength: 200, description: 'A part of the name' })),
       filter: Type.Optional(Type.Object(filters, { additionalProperties: false, description: 'Exact values' })),
@@ -183,7 +176,7 @@ function list(kind: string, role: Role, fields: readonly string[]): Service {
         const { items, next, total } = await kept.list(kind, { ...query, limit } as Parameters<Records['list']>[1]);
         const fits = (one: Definition) =>
           one.name.toLowerCase().includes(search.toLowerCase()) &&
-          Object.entries(filter).every(([field, value]) => String(one[field] ?? defaultOf(kind, field)) === value);
+          Object.entries(filter).every(([field, value]) => String(one[field] ?? defaultOf(schema, field)) === value);
         const fixtures = after === undefined ? kept.fixtures(kind).filter(fits) : [];
         return { items: [...items], next, total, fixtures };
       };
@@ -192,8 +185,7 @@ function list(kind: string, role: Role, fields: readonly string[]): Service {
 }
 
 /** What an operator may do at night without being a developer. */
-function toggle(kind: string, more: More): Service {
-  const { fields } = KINDS[kind] as Kind;
+function toggle(kind: string, fields: readonly string[], more: More): Service {
   return defineService({
     name: `gantry.${kind}.toggle`,
     description: 'Switches one on or off',
@@ -305,6 +297,6 @@ function withoutDefaults(schema: unknown): unknown {
   return Object.fromEntries(entries.map(([key, value]) => [key, withoutDefaults(value)]));
 }
 
-function defaultOf(kind: string, field: string): unknown {
-  return (KINDS[kind]?.schema.properties[field] as TSchema & { default?: unknown })?.default ?? '';
+function defaultOf(schema: TObject, field: string): unknown {
+  return (schema.properties[field] as TSchema & { default?: unknown })?.default ?? '';
 }

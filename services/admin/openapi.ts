@@ -2,7 +2,7 @@
 import {
   defineService,
   type ErrorKind,
-  KINDS,
+  type Kinds,
   type LoadedPlugins,
   type ServerInfo,
   type Service,
@@ -92,13 +92,13 @@ export default defineService({
   attributes: { admin: { role: PUBLIC, method: 'GET', path: 'openapi.json' } },
   input: Type.Object({}),
   output: Type.Record(Type.String(), Type.Unknown(), { description: 'An OpenAPI 3.1 document' }),
-  create: ({ server, services, plugins }) => {
+  create: ({ server, services, plugins, kinds }) => {
     let known: readonly Service[] = [];
     let made: Json = {};
     return (_input, { path = '/' }) => {
       const all = services.names().map((name) => services.find(name) as Service);
       const isNews = all.length !== known.length || all.some((service, i) => service !== known[i]);
-      if (isNews) [known, made] = [all, documentOf(server, exposed(services.names(), all, plugins))];
+      if (isNews) [known, made] = [all, documentOf(server, kinds, exposed(services.names(), all, plugins))];
       return { ...made, servers: [{ url: path.slice(0, path.lastIndexOf('/')) || '/' }] };
     };
   },
@@ -142,7 +142,7 @@ function relaxed(schema: unknown): unknown {
   return { ...copy, required: required.filter((key) => properties[key]?.['default'] === undefined) };
 }
 
-function documentOf(server: ServerInfo, services: readonly Exposed[]): Json {
+function documentOf(server: ServerInfo, kinds: Kinds, services: readonly Exposed[]): Json {
   const schemas = new Schemas();
   const problem = schemas.add('Problem', Problem);
   const paths: Record<string, Json> = {};
@@ -158,7 +158,7 @@ function documentOf(server: ServerInfo, services: readonly Exposed[]): Json {
       description:
         'Each service takes and gives JSON. A role may do what those before it may: viewer, operator, developer, administrator.',
     },
-    tags: [...new Set(services.map(tagOf))].sort().map((name) => ({ name, ...about(name) })),
+    tags: [...new Set(services.map(tagOf))].sort().map((name) => ({ name, ...about(kinds, name) })),
     paths,
     components: {
       schemas: schemas.all(),
@@ -205,9 +205,9 @@ function tagOf({ name }: Exposed): string {
   return parts.at(parts.length > 2 ? -2 : -1) as string;
 }
 
-function about(tag: string): Json {
-  const kind = Object.hasOwn(KINDS, tag) ? KINDS[tag] : undefined;
-  return kind === undefined ? {} : { description: kind.description };
+function about(kinds: Kinds, tag: string): Json {
+  const kind = kinds.find(tag);
+  return kind === null ? {} : { description: kind.description };
 }
 
 /** What the path names, and where there is no body all the rest of the input. */

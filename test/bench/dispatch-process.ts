@@ -1,9 +1,9 @@
 /** The process of the dispatch bench: a kernel without a network, and the floor beside it. */
 import type { Channel, Plugin, Reply, Transport } from '../../core/api.ts';
 import { Call, defineService, Type } from '../../core/api.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
 import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
+import { Process } from '../../core/process.ts';
 import codecJson from '../../plugins/codec-json/index.ts';
 import guardApikey from '../../plugins/guard-apikey/index.ts';
 import statsMemory from '../../plugins/stats-memory/index.ts';
@@ -48,7 +48,7 @@ async function channelOf({ output = false, plugins = [], security }: Kind): Prom
   const loaded = [codecJson as unknown as Plugin, ...plugins, own].map(
     (plugin): Loaded => ({ id: plugin.id, plugin, config: {} }),
   );
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) }).create(loaded);
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }) }).create(loaded);
   kernel.deploy([
     defineService({ name: 'order', input: Order, output: output ? Receipt : Type.Unknown(), create: () => accept }),
   ]);

@@ -1,8 +1,8 @@
 import { type Options, QueryTypes, Sequelize } from 'sequelize';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Dialect, DriverError, DriverProblem } from '../../core/ports/dialect.ts';
+import { Process } from '../../core/process.ts';
 
 type Row = Record<string, unknown>;
 
@@ -15,7 +15,7 @@ export interface Connected {
 }
 
 export async function connect(plugin: Plugin, config: Readonly<Record<string, unknown>>): Promise<Connected> {
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), name: 'server1' });
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }), name: 'server1' });
   kernel.create([{ id: plugin.id, plugin, config: structuredClone(config) }]);
   await kernel.start();
   const { dialect } = kernel.cradle;

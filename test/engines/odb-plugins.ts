@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
+import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import mysql from '../../plugins/dialect-mysql/index.ts';
 import oracle from '../../plugins/dialect-oracle/index.ts';

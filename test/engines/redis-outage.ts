@@ -1,11 +1,11 @@
 /** For tests of what happens when Redis is away: servers on it, processes of their own, and what must hold meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Bus } from '../../core/ports/bus.ts';
 import type { Kv } from '../../core/ports/kv.ts';
+import { Process } from '../../core/process.ts';
 import { type RedisProcess, type RedisSettings, startRedis } from './redis.ts';
 
 export interface Line {
@@ -16,7 +16,7 @@ export interface Line {
   readonly error?: { readonly message: string; readonly hint?: string };
 }
 export interface Served {
-  readonly kernel: Kernel;
+  readonly kernel: Process;
   readonly kv: Kv;
   readonly bus: Bus;
   /** Of the log, of the plugin, without what is for debugging. */
@@ -26,12 +26,12 @@ export interface Served {
 
 /** Servers with one plugin, and processes of Redis; all of them end with each test. To be called within a describe. */
 export function worlds(plugin: Plugin, access: () => object = () => ({})) {
-  const kernels: Kernel[] = [];
+  const kernels: Process[] = [];
   const started: RedisProcess[] = [];
   const created = (config: object): Served => {
     const written: string[] = [];
     const logs = new Logs({ level: 'debug', to: { write: (line: string) => void written.push(line) } });
-    const kernel = new Kernel({ logs, graceMs: 1000, name: 'server 1' });
+    const kernel = new Process({ logs, graceMs: 1000, name: 'server 1' });
     kernel.create([{ id: plugin.id, plugin, config: { ...config } }]);
     kernels.push(kernel);
     const all = () => written.map((line) => JSON.parse(line) as Line).filter((line) => line.plugin === plugin.id);

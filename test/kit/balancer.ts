@@ -6,11 +6,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import type { Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { BalancedServer, Balancer, BalancerSettings, BalancerState } from '../../core/ports/balancer.ts';
+import { Process } from '../../core/process.ts';
 
 export interface BalancerKit {
   readonly plugin: Plugin;
@@ -57,14 +57,14 @@ export function testBalancer({ plugin, config = {}, refused, watch, withinMs = 1
   let folder: string;
   const lines: string[] = [];
   const backends: Backend[] = [];
-  let kernel: Kernel;
+  let kernel: Process;
   let balancer: Balancer;
   let settings: BalancerSettings;
   let agent: Agent;
 
   const begin = async (): Promise<void> => {
     const logs = new Logs({ level: 'debug', to: { write: (line) => void lines.push(line) } });
-    kernel = new Kernel({ logs, data: folder });
+    kernel = new Process({ logs, data: folder });
     await kernel.create([{ id: plugin.id, plugin, config: structuredClone(config) }]).start();
     ({ balancer } = kernel.cradle);
   };

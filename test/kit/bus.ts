@@ -1,9 +1,9 @@
 /** The contract kit of the bus port: every promise of core/ports/bus.ts. */
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Bus, BusEvent } from '../../core/ports/bus.ts';
+import { Process } from '../../core/process.ts';
 
 export interface BusKit {
   readonly plugin: Plugin;
@@ -16,7 +16,7 @@ export interface BusKit {
 }
 
 interface Server {
-  readonly kernel: Kernel;
+  readonly kernel: Process;
   readonly bus: Bus;
 }
 
@@ -30,7 +30,7 @@ export function testBus({ plugin, config = {}, reachesOthers, withinMs = 2000 }:
 
   const serve = async (): Promise<Server> => {
     const logs = new Logs({ level: 'debug', to: { write: (line: string) => void lines.push(line) } });
-    const kernel = new Kernel({ logs, graceMs: 1000 });
+    const kernel = new Process({ logs, graceMs: 1000 });
     kernel.create([{ id: plugin.id, plugin, config: structuredClone(config) }]);
     await kernel.start();
     const server = { kernel, bus: kernel.cradle.bus };
@@ -163,7 +163,7 @@ export function testBus({ plugin, config = {}, reachesOthers, withinMs = 2000 }:
 
   it('throws nothing before the start, nor after the end', async () => {
     const logs = new Logs({ level: 'silent' });
-    const kernel = new Kernel({ logs, graceMs: 1000 });
+    const kernel = new Process({ logs, graceMs: 1000 });
     kernel.create([{ id: plugin.id, plugin, config: structuredClone(config) }]);
     const { bus } = kernel.cradle;
     const undo = bus.subscribe(() => {});

@@ -4,11 +4,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
+import type { Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError, type Problem } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { CheckedSource, Checker } from '../../core/ports/checker.ts';
+import { Process } from '../../core/process.ts';
 
 export interface CheckerSamples {
   readonly language: CheckedSource['language'];
@@ -29,11 +29,11 @@ export interface CheckerKit {
 }
 
 export function testChecker({ plugin, config = {}, samples }: CheckerKit): void {
-  let kernel: Kernel;
+  let kernel: Process;
   let checker: Checker;
 
   const made = () =>
-    new Kernel({ logs: new Logs({ level: 'silent' }), graceMs: 1000 }).create([
+    new Process({ logs: new Logs({ level: 'silent' }), graceMs: 1000 }).create([
       { id: plugin.id, plugin, config: structuredClone(config) },
     ]);
   const check = (language: CheckedSource['language'], source: string, file = `kit.${language}`) =>

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import type { Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Codec } from '../../core/ports/codec.ts';
 import { nameOf } from '../../core/ports/index.ts';
+import { Process } from '../../core/process.ts';
 
 type Raw = Uint8Array | string;
 
@@ -33,7 +33,7 @@ export interface CodecUnderTest {
 
 /** Builds a codec as the server does: config checked and completed, then created. Throws what the kernel throws. */
 export function buildCodec(plugin: Plugin, config: Readonly<Record<string, unknown>> = {}): Codec {
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) });
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }) });
   kernel.create([{ id: plugin.id, plugin, config }]);
   return kernel.cradle.codecs.get(nameOf(plugin.id)) as Codec;
 }

@@ -1,10 +1,10 @@
 /** The contract kit of the dialect port: every promise of core/ports/dialect.ts, on a real engine through Sequelize. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Dialect, DriverError, DriverProblem, Run } from '../../core/ports/dialect.ts';
+import { Process } from '../../core/process.ts';
 
 type Config = Readonly<Record<string, unknown>>;
 type Row = Readonly<Record<string, unknown>>;
@@ -126,13 +126,13 @@ const LONGEST = 200;
 
 export function testDialect(kit: DialectUnderTest): void {
   const opened: Database[] = [];
-  const kernels: Kernel[] = [];
+  const kernels: Process[] = [];
   let dialect: Dialect;
   let config: Config;
   let database: Database;
 
   const build = async (block: Config): Promise<Dialect> => {
-    const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) });
+    const kernel = new Process({ logs: new Logs({ level: 'silent' }) });
     kernels.push(kernel);
     kernel.create([
       { id: kit.plugin.id, plugin: kit.plugin, config: structuredClone(block) as Record<string, unknown> },

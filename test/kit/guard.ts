@@ -2,15 +2,14 @@
 import { expect } from 'chai';
 import { Type } from '../../core/api.ts';
 import { Call, type Identity, type Reply } from '../../core/call.ts';
+import { definePlugin, defineService, type Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError, toFault } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import { definePlugin, type Plugin } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import { nameOf } from '../../core/ports/index.ts';
 import type { Channel } from '../../core/ports/transport.ts';
+import { Process } from '../../core/process.ts';
 import { compileConfig } from '../../core/schema/check.ts';
 import { Secret, wrapSecrets } from '../../core/schema/secret.ts';
-import { defineService } from '../../core/service.ts';
 
 type Headers = Readonly<Record<string, string | readonly string[]>>;
 type Definition = Readonly<Record<string, unknown>>;
@@ -37,13 +36,13 @@ export interface GuardKit {
 export function testGuard(kit: GuardKit): void {
   const { plugin, config = {}, beside = [], definition, right, identity, wrong, refused = [], unkept = [] } = kit;
   const lines: string[] = [];
-  let kernel: Kernel;
+  let kernel: Process;
   let check: Check;
   let wrapped: Definition;
 
   before(async () => {
     const logs = new Logs({ level: 'debug', to: { write: (line) => void lines.push(line) } });
-    kernel = new Kernel({ logs, graceMs: 1000 }).create([
+    kernel = new Process({ logs, graceMs: 1000 }).create([
       ...[{ plugin, config }, ...beside].map(({ plugin: one, config: block = {} }) => {
         return { id: one.id, plugin: one, config: structuredClone(block) };
       }),

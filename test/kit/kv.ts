@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Kv } from '../../core/ports/kv.ts';
+import { Process } from '../../core/process.ts';
 import { testKeys } from './kv-keys.ts';
 import { testLocks } from './kv-locks.ts';
 import { testTexts } from './kv-texts.ts';
@@ -22,7 +22,7 @@ export interface KvKit {
 }
 
 export function testKv({ plugin, config = () => ({}), shared, withinMs = 10_000 }: KvKit): void {
-  const kernels: Kernel[] = [];
+  const kernels: Process[] = [];
   let kv: Kv;
   let other: Kv;
   let last = 0;
@@ -31,7 +31,7 @@ export function testKv({ plugin, config = () => ({}), shared, withinMs = 10_000 
   /** One that no other test, and no other run, uses. */
   const fresh = () => `kit ${run} ${++last}`;
   const serve = async (): Promise<Kv> => {
-    const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), graceMs: 1000 });
+    const kernel = new Process({ logs: new Logs({ level: 'silent' }), graceMs: 1000 });
     kernel.create([{ id: plugin.id, plugin, config: structuredClone(config()) }]);
     kernels.push(kernel);
     await kernel.start();
@@ -95,7 +95,7 @@ export function testKv({ plugin, config = () => ({}), shared, withinMs = 10_000 
   });
 
   it('can be stopped without having been started', async () => {
-    const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), graceMs: 1000 });
+    const kernel = new Process({ logs: new Logs({ level: 'silent' }), graceMs: 1000 });
     kernel.create([{ id: plugin.id, plugin, config: structuredClone(config()) }]);
     await kernel.stop();
   });

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
 import type { Lifecycle, Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Author, Odb, Write } from '../../core/ports/odb.ts';
+import { Process } from '../../core/process.ts';
 
 export interface OdbUnderTest {
   /** For the titles, e.g. 'odb.sequelize on PostgreSQL'. */
@@ -49,7 +49,7 @@ export async function openOdb({ plugins }: Pick<OdbDatabase, 'plugins'>): Promis
 
 /** The odb as a kernel wires it; started by itself, since a kernel that starts goes on to serve what it finds there. */
 export function wireOdb(plugins: readonly Loaded[], logs: Logs, data: string): OdbServer & { start(): Promise<void> } {
-  const kernel = new Kernel({ logs, data });
+  const kernel = new Process({ logs, data });
   kernel.create(plugins.map((plugin) => ({ ...plugin, config: structuredClone(plugin.config) })));
   const { dialect, odb } = kernel.cradle;
   // An odb that needs no dialect has none.

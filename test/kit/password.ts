@@ -1,11 +1,11 @@
 /** The contract kit of the password port: every promise of core/ports/password.ts. */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import type { Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Passwords } from '../../core/ports/password.ts';
+import { Process } from '../../core/process.ts';
 
 export interface PasswordKit {
   readonly plugin: Plugin;
@@ -24,13 +24,13 @@ const PHC =
 
 export function testPasswords({ plugin, config = {}, unreadable = [], flood = 500 }: PasswordKit): void {
   const lines: string[] = [];
-  let kernel: Kernel;
+  let kernel: Process;
   let passwords: Passwords;
   let kept: string;
 
   const started = () => {
     const logs = new Logs({ level: 'debug', to: { write: (line) => void lines.push(line) } });
-    return new Kernel({ logs }).create([{ id: plugin.id, plugin, config: structuredClone(config) }]).start();
+    return new Process({ logs }).create([{ id: plugin.id, plugin, config: structuredClone(config) }]).start();
   };
   before(async () => {
     kernel = await started();

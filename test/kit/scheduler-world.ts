@@ -16,10 +16,11 @@ import {
   isGantryError,
   Type,
 } from '../../core/api.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
+import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Scheduler } from '../../core/ports/scheduler.ts';
+import { Process } from '../../core/process.ts';
 import type { Records } from '../../core/records/record.ts';
 import type { OdbDatabase } from './odb-world.ts';
 
@@ -50,7 +51,7 @@ export interface Seen {
 
 export interface Server {
   readonly name: string;
-  readonly kernel: Kernel;
+  readonly kernel: Process;
   readonly scheduler: Scheduler;
   readonly records: Records;
   readonly fired: Fired[];
@@ -99,7 +100,7 @@ export class SchedulerWorld {
   async start(): Promise<Server> {
     const name = `server-${++this.#count}`;
     const data = mkdtempSync(path.join(tmpdir(), 'gantry-scheduler-'));
-    const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data, name, graceMs: 300, pollMs: 100 });
+    const kernel = new Process({ logs: new Logs({ level: 'silent' }), data, name, graceMs: 300, pollMs: 100 });
     const fired: Fired[] = [];
     const { scheduler } = this.under;
     const plugins = [...(this.#database as OdbDatabase).plugins, scheduler, watching(fired)];

@@ -1,2 +1,2 @@
 export { Type } from 'typebox';
-export { defineService } from '../../core/service.ts';
+export { defineService } from '../../core/cradle.ts';

@@ -4,11 +4,11 @@ import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Call, type Reply } from '../../core/call.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Plugin } from '../../core/kernel/plugin.ts';
+import type { Plugin } from '../../core/cradle.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Meter, PeriodStats, ServiceStats, SlowCall, Stats, StatsQuery } from '../../core/ports/stats.ts';
 import type { Channel } from '../../core/ports/transport.ts';
+import { Process } from '../../core/process.ts';
 
 export interface StatsKit {
   readonly plugin: Plugin;
@@ -40,7 +40,7 @@ export function testStats({
   periods = true,
   shared = false,
 }: StatsKit): void {
-  let kernel: Kernel;
+  let kernel: Process;
   let stats: Stats;
   let last = 0;
 
@@ -63,7 +63,7 @@ export function testStats({
   const server = async (name: string) => {
     const block = structuredClone(typeof config === 'function' ? config() : config);
     const logs = new Logs({ level: 'silent' });
-    return new Kernel({ logs, name }).create([{ id: plugin.id, plugin, config: block }]).start();
+    return new Process({ logs, name }).create([{ id: plugin.id, plugin, config: block }]).start();
   };
 
   beforeEach(async () => {

@@ -1,12 +1,13 @@
 import { expect } from 'chai';
 import type { ChannelDefinition } from '../../core/calls/channels.ts';
+import type { Plugin } from '../../core/cradle.ts';
+import { loader } from '../../core/doors.ts';
 import { GantryError } from '../../core/errors.ts';
-import { Kernel } from '../../core/kernel/kernel.ts';
-import type { Loaded, Plugin } from '../../core/kernel/plugin.ts';
-import { loadPlugin } from '../../core/loading/plugins.ts';
+import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
 import { nameOf } from '../../core/ports/index.ts';
 import type { Transport } from '../../core/ports/transport.ts';
+import { Process } from '../../core/process.ts';
 import { defineService, Type } from './service.ts';
 
 /** The outside of the transport: what another application would use to call it. */
@@ -27,7 +28,7 @@ export interface TransportUnderTest {
   readonly with?: Readonly<Record<string, Record<string, unknown>>>;
   /** The n-th of many different addresses. */
   address(n: number): Record<string, unknown>;
-  connect(instance: Transport & Record<string, unknown>, kernel: Kernel): Promise<TransportClient>;
+  connect(instance: Transport & Record<string, unknown>, kernel: Process): Promise<TransportClient>;
 }
 
 /** What every transport that receives must do. Skips only what its own `supports` declares absent. */
@@ -110,17 +111,17 @@ export function testTransport(under: TransportUnderTest): void {
       channel(7, 'refuse'),
       channel(8, 'late', { timeoutMs: 50 }),
     ];
-    let kernel: Kernel;
+    let kernel: Process;
     let transport: Transport & Record<string, unknown>;
     let client: TransportClient;
 
-    const wired = async (): Promise<Kernel> => {
+    const wired = async (): Promise<Process> => {
       const others = Object.entries({ 'codec.json': {}, ...under.with });
       const loaded: Loaded[] = await Promise.all(
-        others.map(async ([id, config]) => ({ id, config, plugin: await loadPlugin(id, process.cwd()) })),
+        others.map(async ([id, config]) => ({ id, config, plugin: await loader.plugin(id, process.cwd()) })),
       );
       const logs = new Logs({ level: 'silent' });
-      return new Kernel({ logs, graceMs: 5000 }).create([
+      return new Process({ logs, graceMs: 5000 }).create([
         ...loaded,
         { id: plugin.id, plugin, config: { ...under.config } },
       ]);

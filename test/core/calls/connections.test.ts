@@ -15,7 +15,7 @@ import {
 } from '../../../core/api.ts';
 import { Connections } from '../../../core/calls/connections.ts';
 import { createHooks } from '../../../core/hooks.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
+import { Process } from '../../../core/process.ts';
 import { journal } from '../../fixtures/direct.ts';
 
 const Options = Type.Object({
@@ -440,7 +440,7 @@ describe('outgoing connections', () => {
         create: () => transport,
       } as unknown as Plugin;
       const { logs, lines } = journal();
-      const kernel = new Kernel({ logs, graceMs: 0 }).create([{ id: 'transport.wire', plugin, config: {} }]);
+      const kernel = new Process({ logs, graceMs: 0 }).create([{ id: 'transport.wire', plugin, config: {} }]);
       return { kernel, lines };
     };
 

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { readServices } from '../../../dist/core/loading/services.js';
+import { loader } from '../../../dist/core/doors.js';
 import { compileCheck, compileOutput } from '../../../dist/core/schema/check.js';
 
 process.setSourceMapsEnabled(true);
@@ -16,7 +16,7 @@ export default defineService({ name: 'order', input: Order, output: Order, creat
 
 async function load(i) {
   writeFileSync(path.join(place, 'order.ts'), source(i));
-  const [{ service }] = await readServices([place]);
+  const [{ service }] = await loader.services([place]);
   compileCheck(service.input, 'order');
   compileOutput(service.output, 'order');
 }

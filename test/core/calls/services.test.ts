@@ -19,7 +19,8 @@ import {
   type TSchema,
   Type,
 } from '../../../core/api.ts';
-import { readServices } from '../../../core/loading/services.ts';
+import type { ServiceDeps } from '../../../core/cradle.ts';
+import { loader } from '../../../core/doors.ts';
 import { backoffMs, pause } from '../../../core/time/retry.ts';
 import { serve } from '../../fixtures/direct.ts';
 
@@ -175,14 +176,14 @@ describe('services', () => {
       let given: object = {};
       const service = any('a', () => 1, {
         errors: { OUT: { kind: 'conflict' } },
-        create: (deps) => {
+        create: (deps: ServiceDeps) => {
           given = deps;
           return () => [deps.server.state, deps.server.data, deps.server.name];
         },
       });
       const { call, kernel } = await open([service], { data: '/srv/data', name: 'shop1' });
       expect(given).to.have.all.keys(
-        ...['log', 'connections', 'errors', 'plugins', 'records', 'server', 'services', 'sessions', 'stats'],
+        ...['log', 'connections', 'errors', 'kinds', 'plugins', 'records', 'server', 'services', 'sessions', 'stats'],
         ...['balancer', 'cluster', 'dictionaries', 'effects', 'kv', 'schedule', 'scheduler'],
       );
       expect((await call('a')).value).to.deep.equal(['ready', '/srv/data', 'shop1']);
@@ -1127,7 +1128,7 @@ describe('services', () => {
       `import { defineService, Type } from 'gantry/api';
        export default defineService({ ${more} input: Type.Unknown(), output: Type.Unknown(), create: () => () => ${answer} });`;
     const names = async (files: Record<string, string>) =>
-      (await readServices([folder(files)])).map((f) => ('service' in f ? f.name : f.refused.message));
+      (await loader.services([folder(files)])).map((f) => ('refused' in f ? f.refused.message : f.name));
 
     it('a service is named by where its file is, or as it says', async () => {
       const found = await names({
@@ -1147,7 +1148,7 @@ describe('services', () => {
     });
     it('a file may be named instead of its folder', async () => {
       const file = path.join(folder({ 'hello.ts': source('1') }), 'hello.ts');
-      expect((await readServices([file])).map((f) => 'name' in f && f.name)).to.deep.equal(['hello']);
+      expect((await loader.services([file])).map((f) => 'name' in f && f.name)).to.deep.equal(['hello']);
     });
     it('what is no service by its name is left alone, and can be imported', async () => {
       const found = await names({
@@ -1164,7 +1165,7 @@ describe('services', () => {
       expect(found).to.deep.equal(['shop.a']);
     });
     it('what it imports beside it is in it, and its place is known to it', async () => {
-      const [file] = await readServices([
+      const [file] = await loader.services([
         folder({
           'a.ts': `import { defineService, Type } from 'gantry/api'; import { x } from './_x.ts'; import data from './_data.json';
             export default defineService({ input: Type.Unknown(), output: Type.Unknown(), create: () => () => [x, data.y, import.meta.url, __dirname] });`,
@@ -1182,15 +1183,15 @@ describe('services', () => {
       const linked = folder({ 'own.ts': source('1') });
       symlinkSync(path.join(target, 'hello.ts'), path.join(linked, 'linked.ts'));
       symlinkSync(path.join(target, 'gone.ts'), path.join(linked, 'dangling.ts'));
-      const found = await readServices([linked]);
+      const found = await loader.services([linked]);
       expect(found.map((f) => ('name' in f ? f.name : f.refused.message))).to.have.members(['shop.linked', 'shop.own']);
     });
     it('a folder that is not there is told', async () => {
-      const error = await readServices([path.join(dir, 'nowhere')]).catch((e: GantryError) => e);
+      const error = await loader.services([path.join(dir, 'nowhere')]).catch((e: GantryError) => e);
       expect(error).to.include({ code: 'CONFIG_UNREADABLE' });
       expect((error as GantryError).message).to.include('nowhere');
-      expect(await readServices([folder({ 'README.md': '' })])).to.deep.equal([]);
-      expect(await readServices([])).to.deep.equal([]);
+      expect(await loader.services([folder({ 'README.md': '' })])).to.deep.equal([]);
+      expect(await loader.services([])).to.deep.equal([]);
     });
     it('broken files are refused, each with its path and reason, and the rest is served', async () => {
       const place = folder({
@@ -1209,7 +1210,7 @@ describe('services', () => {
         'empty.ts': '',
       });
       const { kernel, lines } = await open([]);
-      const refused = kernel.deployFiles(await readServices([place]));
+      const refused = kernel.deployFiles(await loader.services([place]));
       expect(kernel.cradle.services.names()).to.deep.equal(['shop.good']);
       const reasons = Object.fromEntries(
         refused.map((e) => [path.basename(e.message.split(': ')[0] as string), e.message]),
@@ -1238,7 +1239,7 @@ describe('services', () => {
     });
     it('a channel of a refused service answers that it is not available', async () => {
       const { kernel, channels } = await open([]);
-      kernel.deployFiles(await readServices([folder({ 'broken.ts': 'export default {{;' })]));
+      kernel.deployFiles(await loader.services([folder({ 'broken.ts': 'export default {{;' })]));
       kernel.bind({ channels: [{ name: 'c', transport: 'direct', address: {}, service: 'shop.broken' }] });
       expect((await channels.get('c')?.run(new Call('c', {})))?.error?.code).to.equal('SERVICE_NOT_DEPLOYED');
     });
@@ -1255,13 +1256,13 @@ describe('services', () => {
           });`,
       });
       const { kernel, lines } = await open([]);
-      expect(kernel.deployFiles(await readServices([place]))).to.deep.equal([]);
+      expect(kernel.deployFiles(await loader.services([place]))).to.deep.equal([]);
       expect(lines.find((l) => l.msg === 'made')).to.include({ service: 'shop.quiet' });
     });
     it('a file that changed is read anew', async () => {
       const place = folder({ 'a.ts': source("'one'") });
       const read = async () => {
-        const [file] = await readServices([place]);
+        const [file] = await loader.services([place]);
         return file !== undefined && 'service' in file ? (file.service.create({} as never) as () => unknown)() : null;
       };
       expect(await read()).to.equal('one');

@@ -5,10 +5,12 @@ import { expect } from 'chai';
 import { readArguments } from '../../../core/cli/arguments.ts';
 import type { Option } from '../../../core/cli/command.ts';
 import { docsText, helpText, nounHelp, verbHelp } from '../../../core/cli/help.ts';
+import { KINDS as KNOWN, ROLES } from '../../../core/cli/kinds.ts';
 import { NOUNS } from '../../../core/cli/nouns.ts';
 import { EVERYWHERE, isForClient } from '../../../core/cli/usage.ts';
 import { GantryError } from '../../../core/errors.ts';
-import { KINDS } from '../../../core/kinds/index.ts';
+import { ROLES as OWN_ROLES } from '../../../core/users/roles.ts';
+import { KINDS } from '../../fixtures/kinds.ts';
 
 /** What is wrong with a command line: message and hint. */
 function refusal(...argv: string[]): string {
@@ -125,6 +127,13 @@ describe('the table of commands', () => {
       const names = noun?.verbs.map(({ name }) => name);
       expect(names, kind).to.include.members(['list', 'get', 'create', 'update', 'delete', 'usage']);
     }
+  });
+  it('knows the kinds and roles as a server has them', () => {
+    const own = Object.entries(KINDS).map(([name, { description, schema, fields, portable = true }]) => {
+      return { name, description, keys: Object.keys(schema.properties), fields: [...fields], portable };
+    });
+    expect(KNOWN).to.deep.equal(own);
+    expect(ROLES).to.deep.equal(OWN_ROLES);
   });
   it('names nothing twice, and an option takes a value everywhere or nowhere', () => {
     expect(new Set(NOUNS.map(({ name }) => name)).size).to.equal(NOUNS.length);

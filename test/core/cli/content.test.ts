@@ -6,12 +6,12 @@ import { PassThrough, Readable } from 'node:stream';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { assign, assignment, changesOf } from '../../../core/cli/content.ts';
+import { KINDS } from '../../../core/cli/kinds.ts';
 import { place, readPortable, writePortable } from '../../../core/cli/portable.ts';
 import { escapeReferences, putIn } from '../../../core/cli/references.ts';
 import type { Terminal } from '../../../core/cli/terminal.ts';
 import { type Fill, readValue, readYaml, writeYaml } from '../../../core/cli/yaml.ts';
 import type { GantryError, Problem } from '../../../core/errors.ts';
-import { KINDS } from '../../../core/kinds/index.ts';
 import type { Definition, Portable } from '../../../core/records/record.ts';
 
 const filler =
@@ -268,19 +268,20 @@ describe('files of records', () => {
     writeFileSync(path.join(dir, name), text);
     return path.join(dir, name);
   }
+  const known = async () => new Set(KINDS.map(({ name }) => name));
   async function problems(files: string[], env: Record<string, string> = {}): Promise<string[]> {
     try {
-      await readPortable(files, terminal(env));
+      await readPortable(files, terminal(env), known);
     } catch (thrown) {
       return problemsOf(thrown).map((one) => one.replaceAll(`${dir}/`, ''));
     }
     throw new Error('was not refused');
   }
   const read = async (files: string[], env: Record<string, string> = {}, stdin = '') =>
-    (await readPortable(files, terminal(env, stdin))).map(({ kind, definition }) => ({ kind, definition }));
+    (await readPortable(files, terminal(env, stdin), known)).map(({ kind, definition }) => ({ kind, definition }));
 
   const record = fc.record({
-    kind: fc.constantFrom(...Object.keys(KINDS)),
+    kind: fc.constantFrom(...KINDS.map(({ name }) => name)),
     definition: fc.tuple(fc.string({ minLength: 1, unit: 'binary' }), json).map(([name, value]) => ({ value, name })),
   });
   const unique = fc.uniqueArray(record, { selector: ({ kind, definition }) => `${kind}/${definition.name}` });
@@ -389,14 +390,16 @@ user:
       ['nowhere.yaml', /nowhere\.yaml cannot be read \(ENOENT\)/],
       ['empty', /empty has no file \*\.yaml/],
     ] as const) {
-      const failure = await readPortable([path.join(dir, name)], terminal()).catch((thrown: GantryError) => thrown);
+      const failure = await readPortable([path.join(dir, name)], terminal(), known).catch(
+        (thrown: GantryError) => thrown,
+      );
       expect(failure).to.have.property('code', 'USAGE');
       expect((failure as GantryError).message).to.match(told);
     }
   });
   it("a server's problem is told at its place in the file, and once", async () => {
     const name = file('placed.yaml', 'setting: []\nchannel:\n  - name: a/b\n    address:\n      path~x: 1\n');
-    const records = await readPortable([name], terminal());
+    const records = await readPortable([name], terminal(), known);
     const told = (problem: Problem) => {
       const { path: at, message } = place(problem, records);
       return `${at.replace(`${dir}/`, '')}: ${message}`;

@@ -5,11 +5,12 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Type } from 'typebox';
 import { stringify } from 'yaml';
-import { merge, plain, readConfig, settle, surveyConfig } from '../../../core/config/config.ts';
+import { merge, readConfig, surveyConfig } from '../../../core/config/config.ts';
 import { type Config, Entry } from '../../../core/config/root.ts';
 import { explain, GantryError } from '../../../core/errors.ts';
 import { compileConfig } from '../../../core/schema/check.ts';
 import { SecretText } from '../../../core/schema/secret.ts';
+import { plain, settle } from '../../../core/schema/settle.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 

@@ -53,7 +53,7 @@ describe('a call of the scheduler', () => {
       return value;
     };
     const effect = (call: Call, label = '', meanwhile: () => Promise<unknown> = async () => {}) =>
-      effectsOn(() => server.kernel.cradle.odb, 'books').once(
+      effectsOn(server.kernel.cradle.odb, 'books').once(
         call,
         async (run) => {
           await run('INSERT INTO firing_effects (token) VALUES ($1)', [`${call.firing?.token}${label}`]);

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { expect } from 'chai';
 import { isGantryError } from '../../../core/errors.ts';
 import { checkFuture, checkJob, JobDefinition, jobOf, keepJob, nextTimes, timesOf } from '../../../core/jobs/jobs.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import type { Definition, Records } from '../../../core/records/record.ts';
 import { compileConfig } from '../../../core/schema/check.ts';
 import { odbPlugins } from '../../engines/odb-plugins.ts';
@@ -147,11 +147,11 @@ describe('jobs', () => {
     this.timeout(30_000);
     const folder = mkdtempSync(path.join(tmpdir(), 'gantry-jobs-'));
     const by = { name: 'the test' };
-    let kernel: Kernel;
+    let kernel: Process;
     let records: Records;
 
     before(async () => {
-      kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data: folder });
+      kernel = new Process({ logs: new Logs({ level: 'silent' }), data: folder });
       kernel.create(odbPlugins('dialect.sqlite', { file: path.join(folder, 'odb.sqlite') }));
       await kernel.start();
       records = kernel.cradle.records;

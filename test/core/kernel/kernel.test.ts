@@ -17,23 +17,23 @@ import {
   Type,
 } from '../../../core/api.ts';
 import { readConfig } from '../../../core/config/config.ts';
-import { Kernel, type KernelOptions } from '../../../core/kernel/kernel.ts';
+import { loader } from '../../../core/doors.ts';
 import { order } from '../../../core/kernel/order.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
-import { load, loadPlugin } from '../../../core/loading/plugins.ts';
 import { PORTS } from '../../../core/ports/index.ts';
+import { Process, type ProcessOptions } from '../../../core/process.ts';
 import { direct, journal, json, serve } from '../../fixtures/direct.ts';
 
 const fixtures = path.join(import.meta.dirname, 'fixtures');
 
 /** An entry of the config: the fixture `use`, under its own id or another key. */
 async function entry(use: string, config: Record<string, unknown> = {}, more: Partial<Loaded> = {}): Promise<Loaded> {
-  const plugin = await loadPlugin(`./${use}.ts`, fixtures);
+  const plugin = await loader.plugin(`./${use}.ts`, fixtures);
   return { id: plugin.id, plugin, config, ...more };
 }
-async function create(entries: readonly (Loaded | Promise<Loaded>)[], options: Partial<KernelOptions> = {}) {
+async function create(entries: readonly (Loaded | Promise<Loaded>)[], options: Partial<ProcessOptions> = {}) {
   const { logs, lines } = journal();
-  const kernel = new Kernel({ logs, dir: fixtures, graceMs: 100, ...options }).create(await Promise.all(entries));
+  const kernel = new Process({ logs, dir: fixtures, graceMs: 100, ...options }).create(await Promise.all(entries));
   /** 'feature.good start', in the order in which it came. */
   const life = () =>
     lines
@@ -88,7 +88,7 @@ describe('loading a plugin', () => {
   ];
   for (const [use, message] of malformed) {
     it(`${use}: is refused, and says why`, async () => {
-      const error = await refusal(() => loadPlugin(`./${use}.ts`, fixtures));
+      const error = await refusal(() => loader.plugin(`./${use}.ts`, fixtures));
       expect(error.code).to.equal('PLUGIN_MALFORMED');
       expect(error.message).to.include(`'./${use}.ts'`).and.match(message);
     });
@@ -96,10 +96,10 @@ describe('loading a plugin', () => {
 
   it('by path: TypeScript and JavaScript, relative and absolute, with or without its ending', async () => {
     for (const use of ['./good.ts', path.join(fixtures, 'good.ts')])
-      expect((await loadPlugin(use, fixtures)).id).to.equal('feature.good');
+      expect((await loader.plugin(use, fixtures)).id).to.equal('feature.good');
     for (const use of ['./javascript.js', './javascript'])
-      expect((await loadPlugin(use, fixtures)).id).to.equal('feature.javascript');
-    expect((await loadPlugin('./good', fixtures)).id).to.equal('feature.good');
+      expect((await loader.plugin(use, fixtures)).id).to.equal('feature.javascript');
+    expect((await loader.plugin('./good', fixtures)).id).to.equal('feature.good');
   });
   it('by folder: its package.json, index.js or index.ts', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'gantry-plugin-'));
@@ -116,11 +116,11 @@ describe('loading a plugin', () => {
     put('nothing/readme.md', '');
     for (const name of ['typed', 'plain', 'packed']) {
       for (const use of [`./${name}`, `./${name}/`, path.join(folder, name)])
-        expect((await loadPlugin(use, folder)).id, use).to.equal(`feature.${name}`);
+        expect((await loader.plugin(use, folder)).id, use).to.equal(`feature.${name}`);
     }
-    expect((await loadPlugin('.', path.join(folder, 'typed'))).id).to.equal('feature.typed');
-    expect((await loadPlugin('..', path.join(folder, 'typed/deep'))).id).to.equal('feature.typed');
-    const error = await refusal(() => loadPlugin('./nothing', folder));
+    expect((await loader.plugin('.', path.join(folder, 'typed'))).id).to.equal('feature.typed');
+    expect((await loader.plugin('..', path.join(folder, 'typed/deep'))).id).to.equal('feature.typed');
+    const error = await refusal(() => loader.plugin('./nothing', folder));
     expect(error).to.include({ code: 'PLUGIN_NOT_FOUND' });
     expect(error.message).to.include("'./nothing'").and.include('cannot be found');
     rmSync(folder, { recursive: true });
@@ -134,7 +134,7 @@ describe('loading a plugin', () => {
        export default definePlugin({ id: 'feature.far', api: 1, config: Type.Object({}), create() { throw new GantryError('CONFLICT', text); } });`,
     );
     writeFileSync(path.join(folder, 'text.ts'), `export const text: string = 'from beside';`);
-    const plugin = await loadPlugin('./plugin.ts', folder);
+    const plugin = await loader.plugin('./plugin.ts', folder);
     expect(() => plugin.create({} as never)).to.throw(GantryError, 'from beside');
     rmSync(folder, { recursive: true });
   });
@@ -184,51 +184,51 @@ describe('loading a plugin', () => {
       ['gantry-feature-cjs', 'feature.cjs'],
       ['gantry-feature-compiled', 'feature.compiled'],
     ] as const) {
-      it(use, async () => expect((await loadPlugin(use, folder)).id).to.equal(id));
+      it(use, async () => expect((await loader.plugin(use, folder)).id).to.equal(id));
     }
     it('that is not installed: says how to get it', async () => {
-      const error = await refusal(() => loadPlugin('@acme/nowhere', folder));
+      const error = await refusal(() => loader.plugin('@acme/nowhere', folder));
       expect(error.code).to.equal('PLUGIN_NOT_FOUND');
       expect(error.message).to.include("'@acme/nowhere'");
       expect(error.hint).to.include('npm install @acme/nowhere').and.include(folder);
     });
     it('that lacks a package itself: names that one, and does not say that the plugin is not there', async () => {
-      const error = await refusal(() => loadPlugin('gantry-feature-broken', folder));
+      const error = await refusal(() => loader.plugin('gantry-feature-broken', folder));
       expect(error.message).to.include('gantry-feature-broken').and.include('not-installed-either');
       expect(error.message).to.not.include('cannot be found');
       expect(error.hint ?? '').to.not.include('npm install gantry-feature-broken');
     });
     it('that exports nothing', async () => {
-      expect((await refusal(() => loadPlugin('gantry-feature-null', folder))).code).to.equal('PLUGIN_MALFORMED');
+      expect((await refusal(() => loader.plugin('gantry-feature-null', folder))).code).to.equal('PLUGIN_MALFORMED');
     });
     it('that does not export what was asked for', async () => {
-      const error = await refusal(() => loadPlugin('@acme/gantry-feature-esm/third', folder));
+      const error = await refusal(() => loader.plugin('@acme/gantry-feature-esm/third', folder));
       expect(error.message).to.include('third');
     });
   });
 
   it('a path at which nothing is', async () => {
     for (const use of ['./nowhere.ts', '../nowhere', '/nowhere/at/all']) {
-      const error = await refusal(() => loadPlugin(use, fixtures));
+      const error = await refusal(() => loader.plugin(use, fixtures));
       expect(error.code).to.equal('PLUGIN_NOT_FOUND');
       expect(error.message).to.include(`'${use}'`).and.include('cannot be found');
       expect(error.hint).to.include('relative to the config file').and.include(fixtures);
     }
   });
   it('one of ours that does not exist: the nearest', async () => {
-    const error = await refusal(() => loadPlugin('transport.rst', fixtures, ['transport.rest', 'codec.json']));
+    const error = await refusal(() => loader.plugin('transport.rst', fixtures, ['transport.rest', 'codec.json']));
     expect(error.code).to.equal('PLUGIN_NOT_FOUND');
     expect(error.hint).to.equal("Did you mean 'transport.rest'?");
-    expect((await refusal(() => loadPlugin('transport.beam', fixtures, []))).hint).to.include('"use"');
+    expect((await refusal(() => loader.plugin('transport.beam', fixtures, []))).hint).to.include('"use"');
   });
   it('a module that throws while it is imported: what it threw', async () => {
-    const error = await refusal(() => loadPlugin('./import-throws.ts', fixtures));
+    const error = await refusal(() => loader.plugin('./import-throws.ts', fixtures));
     expect(error.message).to.include('./import-throws.ts').and.include('the license has run out');
     expect(error.cause).to.be.instanceOf(Error);
-    expect((await refusal(() => loadPlugin('./import-throws-text.ts', fixtures))).message).to.include('just text');
+    expect((await refusal(() => loader.plugin('./import-throws-text.ts', fixtures))).message).to.include('just text');
   });
   it('a module that lacks a package: names the package, and does not say that the plugin is not there', async () => {
-    const error = await refusal(() => loadPlugin('./missing-dependency.ts', fixtures));
+    const error = await refusal(() => loader.plugin('./missing-dependency.ts', fixtures));
     expect(error.message).to.include('missing-dependency').and.include('@nobody/has-this-package');
     expect(error.message).to.not.include('cannot be found (');
     expect(error.hint ?? '').to.not.include('npm install ./');
@@ -236,13 +236,13 @@ describe('loading a plugin', () => {
   it('a syntax error: file, line and column', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'gantry-plugin-'));
     writeFileSync(path.join(folder, 'broken.ts'), 'const a = 1;\nexport default {{;\n');
-    const error = await refusal(() => loadPlugin('./broken.ts', folder));
+    const error = await refusal(() => loader.plugin('./broken.ts', folder));
     expect(error.message).to.match(/broken\.ts:2:\d+/);
     rmSync(folder, { recursive: true });
   });
   it('load gives what the module exports', async () => {
-    expect(((await load('./good.ts', fixtures)) as { default: Plugin }).default.id).to.equal('feature.good');
-    expect(await load('node:path', fixtures)).to.include.keys('join');
+    expect(((await loader.module('./good.ts', fixtures)) as { default: Plugin }).default.id).to.equal('feature.good');
+    expect(await loader.module('node:path', fixtures)).to.include.keys('join');
   });
   it('a plugin loads what its config names, relative to the config file', async () => {
     const { kernel, lines } = await create([entry('loads', { module: './good.ts' })]);
@@ -426,7 +426,7 @@ describe('the order of plugins', () => {
         return {};
       },
     });
-    new Kernel({ logs: journal().logs }).create([
+    new Process({ logs: journal().logs }).create([
       { id: 'feature.modest', plugin: plugin as unknown as Plugin, config: {} },
     ]);
     expect(given).to.deep.equal([null, null, 0]);
@@ -444,8 +444,8 @@ describe('the order of plugins', () => {
       },
     });
     const entries = [{ id: 'feature.server', plugin: plugin as unknown as Plugin, config: {} }];
-    new Kernel({ logs: journal().logs, name: 'shop1', data: '/srv/data' }).create(entries);
-    new Kernel({ logs: journal().logs }).create(entries);
+    new Process({ logs: journal().logs, name: 'shop1', data: '/srv/data' }).create(entries);
+    new Process({ logs: journal().logs }).create(entries);
     expect(given).to.deep.equal(['shop1', '/srv/data', 'starting', 'gantry', path.resolve('data'), 'starting']);
   });
   it('holds for any set of plugins: lower stages first, givers first, nobody lost', () => {
@@ -465,7 +465,8 @@ describe('the order of plugins', () => {
         );
         let sorted: Loaded[];
         try {
-          sorted = order(loaded, new Set());
+          const steps = order(loaded, { values: new Set(), parts: {} });
+          sorted = steps.flatMap((step) => ('plugin' in step ? [step.plugin] : []));
         } catch (error) {
           expect((error as GantryError).code).to.be.oneOf(['PLUGIN_NEED_UNMET', 'PLUGIN_CYCLE']);
           return;
@@ -536,7 +537,7 @@ describe('starting', () => {
       { id: 'codec.json', plugin: json, config: {} },
       { id: 'transport.direct', plugin, config: {} },
     ];
-    const kernel = new Kernel({ logs }).create([...base, slow]);
+    const kernel = new Process({ logs }).create([...base, slow]);
     kernel.deploy([defineService({ name: 's', input: Type.Unknown(), output: Type.Unknown(), create: () => () => 1 })]);
     await kernel.start({ channels: [{ name: 'c', transport: 'direct', address: {}, service: 's' }] });
     expect(during).to.equal('SERVER_STARTING');
@@ -552,7 +553,7 @@ describe('starting', () => {
       mock.timers.enable({ apis: ['setTimeout'] });
       try {
         const { logs, lines } = journal();
-        const kernel = new Kernel({ logs, graceMs: 0 }).create(plugins);
+        const kernel = new Process({ logs, graceMs: 0 }).create(plugins);
         let ended = false;
         const started = kernel.start().finally(() => {
           ended = true;
@@ -746,7 +747,7 @@ describe('stopping', () => {
     const { kernel, life } = await create([entry('good')]);
     await kernel.stop();
     expect([kernel.state, ...life()]).to.deep.equal(['stopped']);
-    const bare = new Kernel({ logs: journal().logs });
+    const bare = new Process({ logs: journal().logs });
     await bare.stop();
     expect(bare.state).to.equal('stopped');
   });
@@ -901,7 +902,7 @@ describe('hooks', () => {
     expect(reply.value).to.deep.equal({ said: 'changed' });
   });
   it('no hook can be added to the table, and none that is not in it exists', () => {
-    const { hooks } = new Kernel({ logs: journal().logs });
+    const { hooks } = new Process({ logs: journal().logs });
     expect(() => Object.assign(hooks, { mine: 1 })).to.throw(TypeError);
     expect((hooks as unknown as Record<string, unknown>)['beforeAll']).to.equal(undefined);
   });
@@ -916,7 +917,7 @@ describe('channels of a config', () => {
   });
   const kernel = () => {
     const { plugin } = direct();
-    const made = new Kernel({ logs: journal().logs }).create([
+    const made = new Process({ logs: journal().logs }).create([
       { id: 'codec.json', plugin: json, config: {} },
       { id: 'transport.direct', plugin, config: {} },
     ]);
@@ -994,7 +995,7 @@ describe('channels of a config', () => {
       });
       seen.settings.length = 0;
       seen.guarded.length = 0;
-      return new Kernel({ logs: journal().logs })
+      return new Process({ logs: journal().logs })
         .create([
           { id: 'codec.json', plugin: json, config: {} },
           { id: 'transport.keen', plugin: keen as unknown as Plugin, config: {} },

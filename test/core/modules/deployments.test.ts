@@ -2,6 +2,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
 import { defineService, type GantryError, type Problem, Type } from '../../../core/api.ts';
+import { loader } from '../../../core/doors.ts';
 import { moduleOf } from '../../fixtures/module.ts';
 import { BY, type OperatedOptions, operated } from '../../fixtures/operated.ts';
 
@@ -226,7 +227,7 @@ describe('modules', function () {
     const { services } = kernel.cradle;
     expect(services.has('echo')).to.equal(true);
     const { Deployments } = await import('../../../core/modules/deployments.ts');
-    const deployments = new Deployments({ services, checker: null, log: kernel.log, dir: process.cwd() });
+    const deployments = new Deployments({ services, checker: null, log: kernel.log, dir: process.cwd(), loader });
     const rounds = async (count: number) => {
       for (let i = 0; i < count; i++) {
         const definition = {

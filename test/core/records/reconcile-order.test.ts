@@ -7,9 +7,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { type Connection, definePlugin, type GantryError, type Odb, Type } from '../../../core/api.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
-import { KINDS } from '../../../core/kinds/index.ts';
+import type { Effect } from '../../../core/ports/kind.ts';
 import type { Stored } from '../../../core/ports/odb.ts';
-import type { Effect } from '../../../core/records/live-records.ts';
 import { Reconciler, type ReconcilerParts } from '../../../core/records/reconcile.ts';
 import type { Definition } from '../../../core/records/record.ts';
 import { journal } from '../../fixtures/direct.ts';
@@ -204,7 +203,7 @@ describe('the order of changes', function () {
     /** Follows a real database with effects that a test makes. */
     async function following(channels: Effect, parts: Partial<ReconcilerParts> = {}): Promise<World & Operated> {
       const server = await start({ pollMs: 60_000 });
-      const { odb } = server.kernel.cradle;
+      const { odb, recordKinds: kinds } = server.kernel.cradle;
       let take = (): { revision: number; records: readonly Stored[] } => expect.fail('nothing was saved');
       const reconciler = new Reconciler({
         odb,
@@ -216,7 +215,7 @@ describe('the order of changes', function () {
           },
           settle: async () => {},
         },
-        effects: new Map(Object.keys(KINDS).map((kind) => [kind, kind === 'channel' ? channels : null])),
+        effects: () => new Map(kinds.names().map((kind) => [kind, kind === 'channel' ? channels : null])),
         fixed: () => false,
         open: ({ name, body }) => ({ name, ...body }),
         keys: () => 'one',
@@ -252,7 +251,7 @@ describe('the order of changes', function () {
     it('one whose address comes free with a later change takes effect then', async () => {
       // What is read is of now, and may be ahead of the changes that it is read for.
       const server = await start();
-      const { odb } = server.kernel.cradle;
+      const { odb, kinds } = server.kernel.cradle;
       await server.records.create('channel', channel('c', 'a'), BY);
       await server.records.create('channel', channel('d', 'b'), BY);
       const other = await start({ data: server.data, name: 'other' });

@@ -12,9 +12,9 @@ import {
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { BalancedServer, Balancer, BalancerChange, BalancerSettings, BalancerState } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../haproxy/index.ts';
 import { freePort } from '../../engines/engine.ts';
 import { Guarded } from '../../engines/index.ts';
@@ -30,7 +30,7 @@ export class Balanced {
   readonly port: number;
   readonly data: string;
   readonly lines: Record<string, unknown>[] = [];
-  kernel!: Kernel;
+  kernel!: Process;
   balancer!: Balancer;
   readonly #config: Readonly<Record<string, unknown>>;
   readonly #guarded: Guarded;
@@ -67,7 +67,7 @@ export class Balanced {
   /** Another process of ours, as HAProxy sees it. */
   async begin(): Promise<void> {
     const logs = new Logs({ level: 'debug', to: { write: (line) => void this.lines.push(JSON.parse(line)) } });
-    this.kernel = new Kernel({ logs, data: this.data });
+    this.kernel = new Process({ logs, data: this.data });
     const one = plugin as unknown as Plugin;
     await this.kernel.create([{ id: one.id, plugin: one, config: { ...this.#config } }]).start();
     this.balancer = this.kernel.cradle.balancer;

@@ -3,9 +3,9 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
 import type { BalancedServer, BalancerSettings, BalancerState, GantryError } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../haproxy/index.ts';
 import { ask } from '../../../haproxy/socket.ts';
 import { freePort } from '../../engines/engine.ts';
@@ -284,7 +284,7 @@ describe('balancer.haproxy', function () {
     });
 
     it('says what to install where there is no program', async () => {
-      const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data: world.data });
+      const kernel = new Process({ logs: new Logs({ level: 'silent' }), data: world.data });
       const loaded = {
         id: plugin.id,
         plugin: plugin as unknown as Plugin,
@@ -306,7 +306,7 @@ describe('balancer.haproxy', function () {
     });
 
     it("needs systemd where systemd's unit is to be managed, and says so", async () => {
-      const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data: world.data });
+      const kernel = new Process({ logs: new Logs({ level: 'silent' }), data: world.data });
       const config = {
         managed: 'systemd',
         unit: 'gantry-no-such-unit.service',

@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { BusEvent } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/bus-memory/index.ts';
 import { testBus } from '../../kit/bus.ts';
 
@@ -11,7 +11,7 @@ describe('bus.memory', () => {
   describe('contract', () => testBus({ plugin: plugin as unknown as Plugin, reachesOthers: false }));
 
   it('loses none, tells none twice, and keeps their order', async () => {
-    const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) });
+    const kernel = new Process({ logs: new Logs({ level: 'silent' }) });
     await kernel.create([{ id: plugin.id, plugin: plugin as unknown as Plugin, config: {} }]).start();
     const { bus } = kernel.cradle;
     const heard: BusEvent[] = [];

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import type { Bus, BusEvent } from '../../../core/ports/bus.ts';
 import plugin from '../../../plugins/bus-redis/index.ts';
 import { freePort } from '../../engines/engine.ts';

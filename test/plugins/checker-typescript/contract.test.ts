@@ -4,9 +4,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import type { CheckedSource, Checker, GantryError, Problem } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/checker-typescript/index.ts';
 import { findInstallation } from '../../../plugins/checker-typescript/installation.ts';
 import { makeProject } from '../../../plugins/checker-typescript/project.ts';
@@ -26,7 +26,7 @@ export default defineService({
 const PLAIN = HELLO.replace('({ name }) =>', '(input) =>').replace('${name}', '${input.name}');
 
 const started = (config: Record<string, unknown> = {}) =>
-  new Kernel({ logs: new Logs({ level: 'silent' }), graceMs: 1000 })
+  new Process({ logs: new Logs({ level: 'silent' }), graceMs: 1000 })
     .create([{ id: plugin.id, plugin: plugin as unknown as Plugin, config }])
     .start();
 const said = (problems: readonly Problem[]) => problems.map(({ path: at, message }) => `${at} ${message}`);
@@ -35,7 +35,7 @@ describe('checker.typescript', function () {
   // A check takes a second, and several where the machine has other work.
   this.timeout(60_000);
   let tmp: string;
-  let kernel: Kernel;
+  let kernel: Process;
   let checker: Checker;
   const usual = process.env['TMPDIR'];
 

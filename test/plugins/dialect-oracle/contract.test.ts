@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { Sequelize } from 'sequelize';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import oracleDialect from '../../../plugins/dialect-oracle/index.ts';
 import { type Connected, connect, failed } from '../../engines/connect.ts';
 import { oracleServer } from '../../engines/oracle.ts';

@@ -6,8 +6,8 @@ import { expect } from 'chai';
 import { QueryTypes, Sequelize } from 'sequelize';
 import type { Dialect } from '../../../core/api.ts';
 import { isGantryError } from '../../../core/errors.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import sqlite from '../../../plugins/dialect-sqlite/index.ts';
 import odb from '../../../plugins/odb-sequelize/index.ts';
 import { testDialect } from '../../kit/dialect.ts';
@@ -20,7 +20,7 @@ const fresh = () => path.join(folder, `file-${++files}.sqlite`);
 
 /** The dialect as a server has it. */
 function dialectOf(config: object, data = folder): Dialect {
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data });
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }), data });
   kernel.create([{ id: sqlite.id, plugin: sqlite as never, config: { ...config } }]);
   return kernel.cradle.dialect;
 }
@@ -63,7 +63,7 @@ describe('dialect.sqlite', function () {
       await database.query('CREATE TABLE t (x)');
       await database.close();
       expect(existsSync(path.join(data, 'deep/er/own.sqlite'))).to.equal(true);
-      const kernel = new Kernel({ logs: new Logs({ level: 'silent' }), data });
+      const kernel = new Process({ logs: new Logs({ level: 'silent' }), data });
       kernel.create([{ id: sqlite.id, plugin: sqlite as never, config: {} }]);
       expect(kernel.cradle.dialect.options()['storage']).to.equal(path.join(data, 'gantry.sqlite'));
     });

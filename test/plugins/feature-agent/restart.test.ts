@@ -2,7 +2,7 @@ import { readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import postgresDialect from '../../../plugins/dialect-postgres/index.ts';
 import { haproxy } from '../../engines/haproxy.ts';
 import { needs, postgres, type RedisProcess, redis, startRedis } from '../../engines/index.ts';

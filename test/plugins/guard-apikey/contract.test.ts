@@ -2,8 +2,8 @@ import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Call, type GantryError, type Guard, type Identity } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import { wrapSecrets } from '../../../core/schema/secret.ts';
 import plugin from '../../../plugins/guard-apikey/index.ts';
 import { testGuard } from '../../kit/guard.ts';
@@ -262,7 +262,7 @@ function sent(headers: Record<string, string | readonly string[]>): Call {
 }
 
 function guardOf(): Guard {
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config: {} }]);
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config: {} }]);
   return kernel.cradle.guards.get('apikey') as Guard;
 }
 

@@ -11,8 +11,8 @@ import {
   type Plugin,
   Type,
 } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import { wrapSecrets } from '../../../core/schema/secret.ts';
 import plugin from '../../../plugins/guard-basic/index.ts';
 import argon2 from '../../../plugins/password-argon2/index.ts';
@@ -362,9 +362,9 @@ describe(ID, () => {
 
 type Check = (call: Call) => Identity | Promise<Identity>;
 
-function wired(withHashes: boolean | Record<string, unknown>): Kernel {
+function wired(withHashes: boolean | Record<string, unknown>): Process {
   const block = typeof withHashes === 'object' ? withHashes : CHEAP;
-  return new Kernel({ logs: new Logs({ level: 'silent' }) }).create([
+  return new Process({ logs: new Logs({ level: 'silent' }) }).create([
     ...(withHashes === false ? [] : [{ id: argon2.id, plugin: argon2, config: block }]),
     { id: ID, plugin, config: {} },
   ]);
@@ -382,7 +382,7 @@ function compile(definition: object): (call: Call) => Identity {
 /** Of a definition that was kept; `passwords` is a plugin, or the config of ours. */
 function checkOf(definition: object, passwords: Plugin | Record<string, unknown> = CHEAP): Check {
   const one = isPlugin(passwords) ? passwords : argon2;
-  const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) }).create([
+  const kernel = new Process({ logs: new Logs({ level: 'silent' }) }).create([
     { id: one.id, plugin: one, config: isPlugin(passwords) ? {} : passwords },
     { id: ID, plugin, config: {} },
   ]);

@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Call, type GantryError, type Guard, type Identity, ROLES } from '../../../core/api.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { wrapSecrets } from '../../../core/schema/secret.ts';
 import sqlite from '../../../plugins/dialect-sqlite/index.ts';
 import { basicOf, bearerOf } from '../../../plugins/guard-users/credentials.ts';

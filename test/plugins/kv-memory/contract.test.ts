@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { expect } from 'chai';
-import { Kernel } from '../../../core/kernel/kernel.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
 import type { Kv } from '../../../core/ports/kv.ts';
+import { Process } from '../../../core/process.ts';
 import { Entries } from '../../../plugins/kv-memory/entries.ts';
 import plugin from '../../../plugins/kv-memory/index.ts';
 import { testKv } from '../../kit/kv.ts';
@@ -14,10 +14,10 @@ describe('kv.memory', () => {
   describe('contract', () => testKv({ plugin: plugin as unknown as Plugin, shared: false }));
 
   describe('when it is full', () => {
-    const kernels: Kernel[] = [];
+    const kernels: Process[] = [];
     let kv: Kv;
     beforeEach(async () => {
-      const kernel = new Kernel({ logs: new Logs({ level: 'silent' }) });
+      const kernel = new Process({ logs: new Logs({ level: 'silent' }) });
       kernel.create([{ id: plugin.id, plugin: plugin as unknown as Plugin, config: { maxBytes: 1_000_000 } }]);
       kernels.push(kernel);
       await kernel.start();

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import plugin from '../../../plugins/kv-redis/index.ts';
 import { freePort } from '../../engines/engine.ts';
 import { needs, type RedisProcess, redis, startRedis } from '../../engines/index.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import plugin from '../../../plugins/kv-redis/index.ts';
 import { needs, redis } from '../../engines/index.ts';
 import { counting, eventually, unavailable, worlds } from '../../engines/redis-outage.ts';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
 import type { Odb, Write } from '../../../core/ports/odb.ts';
 import oracle from '../../../plugins/dialect-oracle/index.ts';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type GantryError, isGantryError, type Passwords } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/password-argon2/index.ts';
 import { testPasswords } from '../../kit/password.ts';
 
@@ -208,7 +208,7 @@ describe(ID, () => {
       ] as const) {
         const lines: string[] = [];
         const logs = new Logs({ level: 'warn', to: { write: (line) => void lines.push(line) } });
-        const kernel = await new Kernel({ logs }).create([{ id: ID, plugin, config }]).start();
+        const kernel = await new Process({ logs }).create([{ id: ID, plugin, config }]).start();
         await kernel.stop();
         expect(
           lines.some((line) => line.includes('OWASP')),
@@ -220,7 +220,7 @@ describe(ID, () => {
 });
 
 function made(config: Record<string, unknown>): Passwords {
-  return new Kernel({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config }]).cradle.passwords;
+  return new Process({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config }]).cradle.passwords;
 }
 
 async function refusal(answer: unknown): Promise<GantryError> {

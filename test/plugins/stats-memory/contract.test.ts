@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Period, Stats } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/stats-memory/index.ts';
 import { testStats } from '../../kit/stats.ts';
 
@@ -146,6 +146,6 @@ describe(ID, () => {
 function build(config: object): { stats: Stats; lines: Record<string, unknown>[] } {
   const lines: Record<string, unknown>[] = [];
   const logs = new Logs({ level: 'info', to: { write: (line) => void lines.push(JSON.parse(line)) } });
-  const kernel = new Kernel({ logs }).create([{ id: ID, plugin, config: { ...config } }]);
+  const kernel = new Process({ logs }).create([{ id: ID, plugin, config: { ...config } }]);
   return { stats: kernel.cradle.stats, lines };
 }

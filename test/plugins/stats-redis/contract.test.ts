@@ -5,8 +5,8 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { PeriodStats, Stats, StatsQuery } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import { PERIODS, type Period, periodOf } from '../../../core/statistics/periods.ts';
 import { Tally } from '../../../core/statistics/tally.ts';
 import { Buffer } from '../../../plugins/stats-redis/buffer.ts';
@@ -27,7 +27,7 @@ interface World {
 async function server(config: object): Promise<World> {
   const lines: Record<string, unknown>[] = [];
   const logs = new Logs({ level: 'info', to: { write: (line) => void lines.push(JSON.parse(line)) } });
-  const kernel = new Kernel({ logs, name: 'server1' }).create([{ id: ID, plugin, config: { ...config } }]);
+  const kernel = new Process({ logs, name: 'server1' }).create([{ id: ID, plugin, config: { ...config } }]);
   await kernel.start();
   return { stats: kernel.cradle.stats, lines, stop: () => kernel.stop() };
 }
@@ -551,7 +551,7 @@ describe(ID, () => {
   describe('config', () => {
     const problem = (config: object) => {
       try {
-        new Kernel({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config: { ...config } }]);
+        new Process({ logs: new Logs({ level: 'silent' }) }).create([{ id: ID, plugin, config: { ...config } }]);
         return null;
       } catch (thrown) {
         return thrown as { code: string; problems: readonly { path: string }[] };

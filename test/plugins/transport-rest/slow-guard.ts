@@ -1,5 +1,5 @@
 import { type Call, definePlugin, type Identity, Type } from '../../../core/api.ts';
-import type { Plugin } from '../../../core/kernel/plugin.ts';
+import type { Plugin } from '../../../core/cradle.ts';
 
 export interface Guarded {
   readonly call: Call;

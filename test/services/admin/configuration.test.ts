@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import { KINDS } from '../../../core/api.ts';
+import { KINDS } from '../../fixtures/kinds.ts';
 import { moduleOf } from '../../fixtures/module.ts';
 import { type AdminServer, type Answer, adminServer, basic, bearer, PASSWORD } from './server.ts';
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
 import { Call, Secret } from '../../../core/api.ts';
-import { readServices } from '../../../core/loading/services.ts';
+import { loader } from '../../../core/doors.ts';
 import { moduleOf } from '../../fixtures/module.ts';
 import { BY, type OperatedOptions, operated } from '../../fixtures/operated.ts';
 import { sharedKv } from '../../fixtures/shared-kv.ts';
@@ -114,7 +114,7 @@ describe('services/admin: module, on several servers', function () {
     });
     const { kernel } = made;
     // Tools of administrators, without their addresses.
-    kernel.deployFiles(await readServices([path.resolve(import.meta.dirname, '../../../services/admin/module.ts')]));
+    kernel.deployFiles(await loader.services([path.resolve(import.meta.dirname, '../../../services/admin/module.ts')]));
     const good: Server['good'] = async (verb, input) => {
       const call = new Call('test', {});
       call.identity = { name: 'tester', roles: ['administrator'] };

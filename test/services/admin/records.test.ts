@@ -1,6 +1,6 @@
 /** What may be done to the records of each kind, over the network and with a real database. */
 import { expect } from 'chai';
-import { KINDS } from '../../../core/api.ts';
+import { KINDS } from '../../fixtures/kinds.ts';
 import { moduleOf } from '../../fixtures/module.ts';
 import { type AdminServer, type Answer, adminServer } from './server.ts';
 

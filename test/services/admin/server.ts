@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Service } from '../../../core/api.ts';
-import { Kernel, type KernelOptions } from '../../../core/kernel/kernel.ts';
+import { loader } from '../../../core/doors.ts';
 import type { Plugin } from '../../../core/kernel/plugin.ts';
-import { readServices } from '../../../core/loading/services.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process, type ProcessOptions } from '../../../core/process.ts';
 import bus from '../../../plugins/bus-memory/index.ts';
 import json from '../../../plugins/codec-json/index.ts';
 import sqlite from '../../../plugins/dialect-sqlite/index.ts';
@@ -31,19 +31,21 @@ export interface Answer {
   readonly body: any;
 }
 
-export interface AdminOptions extends Partial<KernelOptions> {
+export interface AdminOptions extends Partial<ProcessOptions> {
   /** Beside those of services/admin and services/demo. */
   readonly services?: readonly Service[];
-  readonly lists?: Parameters<Kernel['start']>[0];
+  readonly lists?: Parameters<Process['start']>[0];
   /** Blocks that differ, by plugin; null leaves the plugin out. The scheduler is there where it has one. */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>> | null>>;
+  /** Beside those of every such server. */
+  readonly plugins?: readonly Plugin[];
   /** Default: an empty temporary one, removed in the end. */
   readonly data?: string;
 }
 
 /** A server with the admin API, real to the network and the database. */
 export interface AdminServer {
-  readonly kernel: Kernel;
+  readonly kernel: Process;
   readonly url: string;
   /** Every line of the log. */
   readonly lines: readonly string[];
@@ -89,12 +91,12 @@ const PLUGINS: readonly (readonly [Plugin, Readonly<Record<string, unknown>>])[]
 
 /** Starts one; what is not said is as config/base.yaml has it, and the first administrator has PASSWORD. */
 export async function adminServer(options: AdminOptions = {}): Promise<AdminServer> {
-  const { services = [], lists = {}, config = {}, data: given, ...rest } = options;
+  const { services = [], lists = {}, config = {}, plugins = [], data: given, ...rest } = options;
   const data = given ?? mkdtempSync(path.join(tmpdir(), 'gantry-admin-'));
   const lines: string[] = [];
   const replies: string[] = [];
   const logs = new Logs({ level: 'debug', to: { write: (line: string) => void lines.push(line) } });
-  const kernel = new Kernel({ logs, graceMs: 1000, data, name: 'server1', version: '1.2.3', ...rest });
+  const kernel = new Process({ logs, graceMs: 1000, data, name: 'server1', version: '1.2.3', ...rest });
   const wanted = ({ id }: Plugin) => config[id] !== null && (id !== scheduler.id || config[id] !== undefined);
   const loaded = PLUGINS.filter(([plugin]) => wanted(plugin)).map(([plugin, block]) => {
     return { id: plugin.id, plugin, config: structuredClone({ ...block, ...config[plugin.id] }) };
@@ -111,8 +113,8 @@ export async function adminServer(options: AdminOptions = {}): Promise<AdminServ
     return true;
   };
   try {
-    kernel.create(loaded);
-    const refused = kernel.deployFiles(await readServices(folders));
+    kernel.create([...loaded, ...plugins.map((plugin) => ({ id: plugin.id, plugin, config: {} }))]);
+    const refused = kernel.deployFiles(await loader.services(folders));
     if (refused.length > 0) throw refused[0];
     await kernel.deploy(services).start(lists);
   } catch (error) {

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { Call, definePlugin, defineService, GantryError, type Service, type Stats, Type } from '../../../core/api.ts';
-import { Kernel } from '../../../core/kernel/kernel.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
 import { Logs } from '../../../core/log/log.ts';
+import { Process } from '../../../core/process.ts';
 import sqlite from '../../../plugins/dialect-sqlite/index.ts';
 import odb from '../../../plugins/odb-sequelize/index.ts';
 import scheduler from '../../../plugins/scheduler-agenda/index.ts';
@@ -15,14 +15,14 @@ import ping from '../../../services/health/ping.ts';
 import { until } from '../../chaos/condition.ts';
 
 describe('services/health', () => {
-  let kernel: Kernel;
+  let kernel: Process;
 
   afterEach(() => kernel?.stop());
 
   /** A server that runs, with these plugins and services beside those of this folder. */
   async function run(plugins: readonly Loaded['plugin'][], services: readonly Service[] = []): Promise<void> {
     const loaded = plugins.map((plugin) => ({ id: plugin.id, plugin, config: {} }));
-    kernel = new Kernel({ logs: new Logs({ level: 'silent' }), name: 'server "1"', version: '1.2.3' });
+    kernel = new Process({ logs: new Logs({ level: 'silent' }), name: 'server "1"', version: '1.2.3' });
     await kernel
       .create(loaded)
       .deploy([ping, metrics, ...services])
@@ -167,7 +167,7 @@ describe('services/health', () => {
     });
 
     it('tells which connections are up', async () => {
-      kernel = new Kernel({ logs: new Logs({ level: 'silent' }) }).create([
+      kernel = new Process({ logs: new Logs({ level: 'silent' }) }).create([
         { id: outgoing.id, plugin: outgoing, config: {} },
       ]);
       const connection = (name: string) => ({ name, transport: 'kit', options: { reachable: name === 'crm' } });
@@ -198,7 +198,7 @@ describe('services/health', () => {
         const loaded = [odb, sqlite, scheduler].map((plugin) => {
           return { id: plugin.id, plugin, config: config[plugin.id] ?? {} } as unknown as Loaded;
         });
-        kernel = new Kernel({ logs: new Logs({ level: 'silent' }), name: 'server1', version: '1.2.3', data });
+        kernel = new Process({ logs: new Logs({ level: 'silent' }), name: 'server1', version: '1.2.3', data });
         await kernel.create(loaded).deploy([ping, metrics, flaky]).start();
       }
       const of = (read: Scrape, ...names: string[]) =>
