@@ -6,7 +6,7 @@ import path from 'node:path';
 import { certificate } from '../engines/certificate.ts';
 import { Warden } from '../engines/daemon.ts';
 import { type Engine, freePort } from '../engines/engine.ts';
-import { postgres, type RedisEngine, redis } from '../engines/index.ts';
+import { ownPostgres, type RedisEngine, redis } from '../engines/index.ts';
 import { Administrator, PASSWORD } from './administrator.ts';
 import { BalancerLog } from './balancer-log.ts';
 import { until } from './condition.ts';
@@ -112,7 +112,7 @@ export class World {
 
   /** Rejects where this machine does not have one of the programs. */
   static async open({ servers = 3 } = {}): Promise<World> {
-    const [store, database] = [await redis(), await postgres()];
+    const [store, database] = [await redis(), await ownPostgres()];
     if (store === null || database === null) throw new Error('Redis and PostgreSQL are needed');
     const folder = mkdtempSync(path.join(tmpdir(), 'gantry-chaos-'));
     const world = new World({

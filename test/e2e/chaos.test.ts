@@ -5,7 +5,7 @@ import type { Scenario, Terms } from '../chaos/scenario.ts';
 import { SCENARIOS } from '../chaos/scenarios.ts';
 import { World } from '../chaos/world.ts';
 import { haproxy } from '../engines/haproxy.ts';
-import { needs, postgres, redis } from '../engines/index.ts';
+import { needs, ownPostgres, redis } from '../engines/index.ts';
 
 const SHORT: Terms = {
   perSecond: 100,
@@ -24,7 +24,7 @@ const NAMES = Object.keys(SCENARIOS).filter((name) => name !== 'overhead');
 describe('a cluster behind HAProxy, under load', function () {
   this.timeout(300_000);
   needs(redis);
-  needs(postgres);
+  needs(ownPostgres);
   let world: World;
   before(async function () {
     if ((await haproxy()) === null) this.skip();

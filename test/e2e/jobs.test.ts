@@ -6,7 +6,7 @@ import { JOB_SCENARIOS } from '../chaos/jobs/scenarios.ts';
 import { JobsWorld, type WorldOptions } from '../chaos/jobs/world.ts';
 import { asText, type Outcome } from '../chaos/outcome.ts';
 import { faketime } from '../engines/faketime.ts';
-import { mariadb, needs, postgres, redis } from '../engines/index.ts';
+import { needs, ownMariadb, postgres, redis } from '../engines/index.ts';
 
 /**
  * What is done at the same time, since most of it is waiting. Each lane has its installations to itself, and goes through
@@ -90,6 +90,6 @@ function briefly(options: WorldOptions): WorldOptions {
 /** Why it cannot run here; null: it can. On CI that is an error. */
 async function missingFor({ store, clocks }: WorldOptions): Promise<string | null> {
   if (clocks !== 'none' && faketime() === null) return 'libfaketime is not installed';
-  if (store === 'mariadb' && (await mariadb()) === null) return 'MariaDB is not installed';
+  if (store === 'mariadb' && (await ownMariadb()) === null) return 'MariaDB is not installed';
   return null;
 }

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
-import { mariadb, needs, postgres } from '../engines/index.ts';
+import { needs, ownMariadb, ownPostgres } from '../engines/index.ts';
 import { channel, databaseOf, type Installation, installation, load, SQLITE, type Store } from './installation.ts';
 
 /** The whole of a trial takes minutes: `GANTRY_TEST_LONG=1`. */
@@ -11,8 +11,8 @@ const LONG = process.env['GANTRY_TEST_LONG'] === '1';
 const AWAY_MS = LONG ? 20_000 : 3000;
 
 const ENGINES = [
-  { name: 'PostgreSQL', engine: postgres },
-  { name: 'MariaDB', engine: mariadb },
+  { name: 'PostgreSQL', engine: ownPostgres },
+  { name: 'MariaDB', engine: ownMariadb },
 ];
 
 async function until(what: string, holds: () => unknown, ms = 20_000): Promise<void> {
@@ -128,10 +128,10 @@ for (const { name, engine } of ENGINES) {
   });
 }
 
-const KILLED: readonly { name: string; store: (() => Promise<Store>) | null; engine: typeof postgres | null }[] = [
+const KILLED: readonly { name: string; store: (() => Promise<Store>) | null; engine: typeof ownPostgres | null }[] = [
   { name: 'SQLite', store: async () => SQLITE, engine: null },
-  { name: 'PostgreSQL', store: null, engine: postgres },
-  { name: 'MariaDB', store: null, engine: mariadb },
+  { name: 'PostgreSQL', store: null, engine: ownPostgres },
+  { name: 'MariaDB', store: null, engine: ownMariadb },
 ];
 
 for (const { name, store, engine } of KILLED) {

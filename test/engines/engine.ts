@@ -1,4 +1,5 @@
 /** A real database server for the tests: its own data, its own port, gone with the process. */
+import { randomBytes } from 'node:crypto';
 import { accessSync, chownSync, constants, mkdtempSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -6,21 +7,31 @@ import path from 'node:path';
 import type { Daemon, User, Warden } from './daemon.ts';
 import { install } from './install.ts';
 
-export interface Engine {
-  readonly name: string;
-  readonly version: string;
+/** How a running engine is reached. */
+export interface Access {
   readonly host: string;
   readonly port: number;
   /** Owns the databases that database() makes, and is no administrator. */
   readonly user: string;
   readonly password: string;
-  readonly pid: number | null;
+  /** Of the administrator, whom admin() runs as. */
+  readonly adminPassword: string;
   /** PEM: the certificate by which it is known as 'localhost'; null where it has none. */
   readonly ca: string | null;
+}
+
+/** What is done with an engine by its access alone. */
+export interface Client {
   /** Makes a fresh, empty database and gives its name. */
   database(): Promise<string>;
   /** Runs statements as the administrator, each by itself. Gives the rows of the last one. */
   admin(...statements: readonly string[]): Promise<readonly Readonly<Record<string, unknown>>[]>;
+}
+
+export interface Engine extends Client, Omit<Access, 'adminPassword'> {
+  readonly name: string;
+  readonly version: string;
+  readonly pid: number | null;
   /** Again, on the same port with the same data. */
   start(): Promise<void>;
   /** In order; whoever is connected is sent away. */
@@ -41,10 +52,13 @@ export interface EngineKind {
   readonly programs: readonly string[];
   readonly folders: readonly string[];
   open(programs: readonly string[]): Promise<Running>;
+  /** For an engine that another process has opened; absent where none is shared. */
+  readonly client?: (access: Access) => Client;
 }
 
 export interface Running {
   readonly engine: Engine;
+  readonly access: Access;
   readonly daemon: Daemon;
   readonly warden: Warden;
 }
@@ -90,6 +104,13 @@ export function dataFolder(name: string, user: User | null): string {
   if (user !== null) chownSync(folder, user.uid, user.gid);
   return folder;
 }
+
+/** Of a database: no other process that uses the same engine makes one of this name. */
+export function freshName(): string {
+  return `gantry_${own}_${++last}`;
+}
+const own = randomBytes(4).toString('hex');
+let last = 0;
 
 /** A port of 127.0.0.1 that nobody listens on now. */
 export function freePort(): Promise<number> {

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { programsOf } from './engine.ts';
-import { mariadb, needs, postgres } from './index.ts';
+import { needs, ownMariadb, ownPostgres } from './index.ts';
 
 describe('engines', function () {
   this.timeout(60_000);
 
-  for (const [name, kind] of [['PostgreSQL', postgres] as const, ['MariaDB', mariadb] as const]) {
+  for (const [name, kind] of [['PostgreSQL', ownPostgres] as const, ['MariaDB', ownMariadb] as const]) {
     describe(name, () => {
       const engine = needs(kind);
 
@@ -64,8 +64,8 @@ describe('engines', function () {
 
   describe('end with the process that started them', () => {
     const script = `
-      const { mariadb, postgres } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
-      const engines = (await Promise.all([postgres(), mariadb()])).filter((one) => one !== null);
+      const { ownMariadb, ownPostgres } = await import(${JSON.stringify(path.join(import.meta.dirname, 'index.ts'))});
+      const engines = (await Promise.all([ownPostgres(), ownMariadb()])).filter((one) => one !== null);
       console.log(JSON.stringify(engines.map(({ pid }) => pid)));
       setInterval(() => {}, 1000);
       if (process.env.FROZEN) for (const one of engines) one.freeze();

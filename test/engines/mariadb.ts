@@ -5,7 +5,16 @@ import path from 'node:path';
 import { createConnection } from 'mysql2/promise';
 import { certificate } from './certificate.ts';
 import { asUser, Daemon, unprivileged, Warden } from './daemon.ts';
-import { dataFolder, type Engine, type EngineKind, freePort, type Running } from './engine.ts';
+import {
+  type Access,
+  type Client,
+  dataFolder,
+  type Engine,
+  type EngineKind,
+  freePort,
+  freshName,
+  type Running,
+} from './engine.ts';
 
 const host = '127.0.0.1';
 
@@ -75,36 +84,21 @@ export const mariadbKind: EngineKind = {
     );
     await daemon.start();
 
-    const admin: Engine['admin'] = async (...statements) => {
-      const client = await createConnection({ host, port, user: 'admin', password: secrets.admin });
-      try {
-        let rows: unknown = [];
-        for (const sql of statements) [rows] = await client.query(sql);
-        return (Array.isArray(rows) ? rows : []) as Record<string, unknown>[];
-      } finally {
-        await client.end();
-      }
+    const access: Access = {
+      ...{ host, port, user: 'gantry', password: secrets.user, adminPassword: secrets.admin },
+      ca: tls?.pem ?? null,
     };
+    const { admin, database } = mariadbClient(access);
     const [told] = await admin('SELECT VERSION() AS version');
 
-    let last = 0;
     const engine: Engine = {
       name: 'MariaDB',
       version: String(told?.['version']),
-      host,
-      port,
-      user: 'gantry',
-      password: secrets.user,
-      ca: tls?.pem ?? null,
+      ...{ host, port, user: access.user, password: access.password, ca: access.ca },
       get pid() {
         return daemon.pid;
       },
-      async database() {
-        const name = `gantry_${++last}`;
-        // In a character set that cannot keep what is to be kept: whoever makes tables has to say which one they need.
-        await admin(`CREATE DATABASE ${name} CHARACTER SET latin1`, `GRANT ALL ON ${name}.* TO 'gantry'@'%'`);
-        return name;
-      },
+      database,
       admin,
       start: () => daemon.start(),
       stop: () => daemon.stop(),
@@ -112,6 +106,30 @@ export const mariadbKind: EngineKind = {
       freeze: () => daemon.freeze(),
       thaw: () => daemon.thaw(),
     };
-    return { engine, daemon, warden };
+    return { engine, access, daemon, warden };
   },
+
+  client: mariadbClient,
 };
+
+function mariadbClient({ host, port, adminPassword }: Access): Client {
+  const admin: Client['admin'] = async (...statements) => {
+    const client = await createConnection({ host, port, user: 'admin', password: adminPassword });
+    try {
+      let rows: unknown = [];
+      for (const sql of statements) [rows] = await client.query(sql);
+      return (Array.isArray(rows) ? rows : []) as Record<string, unknown>[];
+    } finally {
+      await client.end();
+    }
+  };
+  return {
+    admin,
+    async database() {
+      const name = freshName();
+      // In a character set that cannot keep what is to be kept: whoever makes tables has to say which one they need.
+      await admin(`CREATE DATABASE ${name} CHARACTER SET latin1`, `GRANT ALL ON ${name}.* TO 'gantry'@'%'`);
+      return name;
+    },
+  };
+}

@@ -5,7 +5,16 @@ import path from 'node:path';
 import pg from 'pg';
 import { certificate } from './certificate.ts';
 import { asUser, Daemon, unprivileged, Warden } from './daemon.ts';
-import { dataFolder, type Engine, type EngineKind, freePort, type Running } from './engine.ts';
+import {
+  type Access,
+  type Client,
+  dataFolder,
+  type Engine,
+  type EngineKind,
+  freePort,
+  freshName,
+  type Running,
+} from './engine.ts';
 
 const host = '127.0.0.1';
 
@@ -72,38 +81,21 @@ export const postgresKind: EngineKind = {
     );
     await daemon.start();
 
-    const admin: Engine['admin'] = async (...statements) => {
-      const client = new pg.Client({ host, port, user: 'postgres', password: secrets.admin, database: 'postgres' });
-      // It may be stopped while we are connected; what is under way rejects by itself.
-      client.on('error', () => {});
-      await client.connect();
-      try {
-        let rows: readonly Record<string, unknown>[] = [];
-        for (const sql of statements) rows = (await client.query(sql)).rows;
-        return rows;
-      } finally {
-        await client.end();
-      }
+    const access: Access = {
+      ...{ host, port, user: 'gantry', password: secrets.user, adminPassword: secrets.admin },
+      ca: tls?.pem ?? null,
     };
+    const { admin, database } = postgresClient(access);
     const [told] = await admin(`CREATE ROLE gantry LOGIN PASSWORD '${secrets.user}'`, 'SHOW server_version');
 
-    let last = 0;
     const engine: Engine = {
       name: 'PostgreSQL',
       version: String(told?.['server_version']),
-      host,
-      port,
-      user: 'gantry',
-      password: secrets.user,
-      ca: tls?.pem ?? null,
+      ...{ host, port, user: access.user, password: access.password, ca: access.ca },
       get pid() {
         return daemon.pid;
       },
-      async database() {
-        const name = `gantry_${++last}`;
-        await admin(`CREATE DATABASE ${name} OWNER gantry`);
-        return name;
-      },
+      database,
       admin,
       start: () => daemon.start(),
       stop: () => daemon.stop(),
@@ -111,6 +103,32 @@ export const postgresKind: EngineKind = {
       freeze: () => daemon.freeze(),
       thaw: () => daemon.thaw(),
     };
-    return { engine, daemon, warden };
+    return { engine, access, daemon, warden };
   },
+
+  client: postgresClient,
 };
+
+function postgresClient({ host, port, adminPassword }: Access): Client {
+  const admin: Client['admin'] = async (...statements) => {
+    const client = new pg.Client({ host, port, user: 'postgres', password: adminPassword, database: 'postgres' });
+    // It may be stopped while we are connected; what is under way rejects by itself.
+    client.on('error', () => {});
+    await client.connect();
+    try {
+      let rows: readonly Record<string, unknown>[] = [];
+      for (const sql of statements) rows = (await client.query(sql)).rows;
+      return rows;
+    } finally {
+      await client.end();
+    }
+  };
+  return {
+    admin,
+    async database() {
+      const name = freshName();
+      await admin(`CREATE DATABASE ${name} OWNER gantry`);
+      return name;
+    },
+  };
+}

@@ -95,7 +95,8 @@ export const redisKind: EngineKind = {
       freeze: () => daemon.freeze(),
       thaw: () => daemon.thaw(),
     };
-    return { engine, daemon, warden };
+    const access = { ...engine, adminPassword: secrets.admin };
+    return { engine, access, daemon, warden };
   },
 };
 

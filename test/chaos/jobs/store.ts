@@ -8,7 +8,7 @@ import { type Connected, connect } from '../../engines/connect.ts';
 import { type User, unprivileged } from '../../engines/daemon.ts';
 import { programsOf } from '../../engines/engine.ts';
 import { FakedClock } from '../../engines/faketime.ts';
-import { type Engine, mariadb } from '../../engines/index.ts';
+import { type Engine, ownMariadb } from '../../engines/index.ts';
 import { postgresKind } from '../../engines/postgres.ts';
 
 export type StoreName = 'postgres' | 'mariadb' | 'sqlite';
@@ -30,7 +30,7 @@ export interface Store {
 export async function openStore(name: StoreName, folder: string, library: string | null): Promise<Store> {
   if (name === 'sqlite') return sqliteStore(folder);
   if (name === 'postgres') return ownPostgres(folder, library);
-  const engine = await mariadb();
+  const engine = await ownMariadb();
   if (engine === null) throw new Error('MariaDB is needed');
   return engineStore(engine, async () => {});
 }

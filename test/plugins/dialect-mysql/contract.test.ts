@@ -2,12 +2,12 @@ import { expect } from 'chai';
 import { Sequelize } from 'sequelize';
 import mysqlDialect from '../../../plugins/dialect-mysql/index.ts';
 import { type Connected, connect, failed } from '../../engines/connect.ts';
-import { mariadb, needs } from '../../engines/index.ts';
+import { needs, ownMariadb } from '../../engines/index.ts';
 import { testDialect } from '../../kit/dialect.ts';
 
 describe('dialect.mysql', function () {
   this.timeout(30_000);
-  const engine = needs(mariadb);
+  const engine = needs(ownMariadb);
   const block = async () => {
     const { host, port, user, password } = engine();
     return { host, port, user, password, database: await engine().database() };

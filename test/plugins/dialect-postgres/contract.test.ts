@@ -2,12 +2,12 @@ import { expect } from 'chai';
 import { Sequelize, Transaction } from 'sequelize';
 import postgresDialect from '../../../plugins/dialect-postgres/index.ts';
 import { type Connected, connect, failed } from '../../engines/connect.ts';
-import { needs, postgres } from '../../engines/index.ts';
+import { needs, ownPostgres } from '../../engines/index.ts';
 import { testDialect } from '../../kit/dialect.ts';
 
 describe('dialect.postgres', function () {
   this.timeout(30_000);
-  const engine = needs(postgres);
+  const engine = needs(ownPostgres);
   const block = async () => {
     const { host, port, user, password } = engine();
     return { host, port, user, password, database: await engine().database() };

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import type { Plugin } from '../../../core/cradle.ts';
 import postgresDialect from '../../../plugins/dialect-postgres/index.ts';
 import { haproxy } from '../../engines/haproxy.ts';
-import { needs, postgres, type RedisProcess, redis, startRedis } from '../../engines/index.ts';
+import { needs, ownPostgres, type RedisProcess, redis, startRedis } from '../../engines/index.ts';
 import { eventually, FORGET_MS, load, type Node, shown, until, world } from '../fixtures/cluster.ts';
 
 describe('feature.agent: started again', function () {
@@ -68,7 +68,7 @@ describe('feature.agent: started again', function () {
   });
 
   describe('with Redis and the database away', () => {
-    const engine = needs(postgres);
+    const engine = needs(ownPostgres);
     it('goes on with the last known state, and follows when they are back', async () => {
       await store.run('FLUSHALL');
       const { host, port, user, password } = engine();

@@ -17,7 +17,7 @@ import { Call } from '../../../core/api.ts';
 import type { Plugin } from '../../../core/cradle.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
 import pickup from '../../../plugins/feature-pickup/index.ts';
-import { needs, postgres } from '../../engines/index.ts';
+import { needs, ownPostgres } from '../../engines/index.ts';
 import { operated } from '../../fixtures/operated.ts';
 
 const greeter = (text: string) => `import { defineService, Type } from 'gantry/api';
@@ -268,7 +268,7 @@ describe('feature.pickup', () => {
   });
 
   describe('with its database away', () => {
-    const engine = needs(postgres);
+    const engine = needs(ownPostgres);
     it('leaves the file, says so once, and deploys it when the database is back', async function () {
       this.timeout(120_000);
       const { host, port, user, password } = engine();

@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import { expect } from 'chai';
 import type { RunSql } from '../../../core/ports/odb.ts';
-import { mariadb, needs } from '../../engines/index.ts';
+import { needs, ownMariadb } from '../../engines/index.ts';
 import { testEffects } from '../../engines/odb-effects.ts';
 import { testOutage } from '../../engines/odb-outage.ts';
 import { ask, odbDatabase, odbPlugins } from '../../engines/odb-plugins.ts';
@@ -13,7 +13,7 @@ import { refusal, wireOdb } from '../../kit/odb-world.ts';
 
 describe('odb.sequelize on MariaDB', () => {
   const dialect = 'dialect.mysql';
-  const engine = needs(mariadb);
+  const engine = needs(ownMariadb);
   const config = async () => {
     const { host, port, user, password } = engine();
     return { host, port, user, password, database: await engine().database() };

@@ -1,4 +1,4 @@
-import { needs, postgres } from '../../engines/index.ts';
+import { needs, ownPostgres } from '../../engines/index.ts';
 import { testEffects } from '../../engines/odb-effects.ts';
 import { testOutage } from '../../engines/odb-outage.ts';
 import { odbDatabase } from '../../engines/odb-plugins.ts';
@@ -8,7 +8,7 @@ import { testOdb } from '../../kit/index.ts';
 
 describe('odb.sequelize on PostgreSQL', () => {
   const dialect = 'dialect.postgres';
-  const engine = needs(postgres);
+  const engine = needs(ownPostgres);
   const config = async () => {
     const { host, port, user, password } = engine();
     return { host, port, user, password, database: await engine().database() };

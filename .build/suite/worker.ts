@@ -1,0 +1,96 @@
+/** One process of mocha that runs a few files, followed until it has ended. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import type { Event } from './events.ts';
+import { endAll, familyOf } from './processes.ts';
+
+export interface WorkerOptions {
+  readonly cwd: string;
+  /** Further options of mocha. */
+  readonly mocha: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** Without any sign of life for so long it hangs: longer than the longest time limit that a test sets itself. */
+  readonly silenceMs: number;
+}
+
+export interface Ended {
+  /** Why it did not get to its end; null where it did. */
+  readonly problem: string | null;
+}
+
+/** After an order to end, before it is killed. */
+const GRACE_MS = 8000;
+/** After its last test. */
+const EXIT_MS = 30_000;
+
+const require = createRequire(import.meta.url);
+// bin/mocha.js would start a process of its own for the loader.
+const MOCHA = path.join(path.dirname(require.resolve('mocha/package.json')), 'lib/cli/cli.js');
+const REPORTER = path.join(import.meta.dirname, 'reporter.cjs');
+
+export class Worker {
+  readonly #child: ChildProcess;
+  /** Resolves when it has ended, and what it started with it. */
+  readonly ended: Promise<Ended>;
+  #problem: string | null = null;
+  #isThrough = false;
+
+  constructor(
+    files: readonly string[],
+    options: WorkerOptions,
+    hear: { readonly event: (event: Event) => void; readonly text: (text: string) => void },
+  ) {
+    const { cwd, mocha, env, silenceMs } = options;
+    const child = spawn(process.execPath, ['--import', 'tsx', MOCHA, '--reporter', REPORTER, ...mocha, ...files], {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      // A session of its own: Ctrl-C is for the runner, which ends its processes in order.
+      detached: true,
+    });
+    this.#child = child;
+    let silence = setTimeout(() => this.#hang(silenceMs), silenceMs);
+    child.on('message', (event: Event) => {
+      clearTimeout(silence);
+      this.#isThrough ||= event.type === 'end';
+      const limitMs = this.#isThrough ? EXIT_MS : silenceMs;
+      silence = setTimeout(() => this.#hang(limitMs), limitMs);
+      hear.event(event);
+    });
+    for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', hear.text);
+    this.ended = new Promise((resolve) => {
+      child.once('error', (error) => {
+        clearTimeout(silence);
+        resolve({ problem: `did not start: ${error.message}` });
+      });
+      // 'close' waits for who holds its pipes, and a process that was left behind may hold them for ever.
+      child.once('exit', (code, signal) => {
+        clearTimeout(silence);
+        const crash = `ended with ${code ?? signal} before its tests were through`;
+        setTimeout(() => resolve({ problem: this.#problem ?? (this.#isThrough ? null : crash) }), 50);
+      });
+    });
+  }
+
+  /** Ends it: in order at first, so that its hooks can end what its tests started. */
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined) return;
+    this.#problem ??= 'was interrupted';
+    this.#child.kill('SIGINT');
+    const timer = setTimeout(() => this.#kill(), GRACE_MS);
+    await this.ended.finally(() => clearTimeout(timer));
+  }
+
+  #hang(ms: number): void {
+    this.#problem ??= `hangs: nothing happened for ${Math.round(ms / 1000)} s`;
+    this.#kill();
+  }
+  #kill(): void {
+    if (this.#child.pid === undefined) return;
+    const family = familyOf(this.#child.pid);
+    // Its engines have wardens of their own, which end them in order once it is gone.
+    endAll(family.slice(0, 1), 'SIGKILL');
+    setTimeout(() => endAll(family, 'SIGKILL'), 2000);
+  }
+}
