@@ -162,6 +162,7 @@ export { SlowCalls, type SlowCallsOptions } from './statistics/slow-calls.ts';
 export { addStats, Tally, type TallyParts } from './statistics/tally.ts';
 export { type Cache, type Held, type KeyValues, type LockOptions, locked } from './stores/key-values.ts';
 export * as kvLimits from './stores/kv-limits.ts';
+export { type Clock, machineClock } from './time/clock.ts';
 export { backoffMs, pause } from './time/retry.ts';
 export { Turns } from './time/turns.ts';
 export { ROLES } from './users/roles.ts';

@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { setTimeout as wait } from 'node:timers/promises';
 import { type Static, Type } from 'typebox';
 import type { Call, Reply } from '../call.ts';
 import { type ErrorKind, GantryError, type Problem, toGantryError } from '../errors.ts';
 import type { Logger } from '../log/log.ts';
 import type { Kv } from '../ports/kv.ts';
+import { type Clock, every, machineClock } from '../time/clock.ts';
 import type { Idempotent } from './dispatch.ts';
 import { printOf } from './effects.ts';
 
@@ -90,6 +90,8 @@ type Mark = Running | Done;
 interface Parts {
   readonly kv: Kv;
   readonly log: Logger;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 /** How a channel treats repeats; null where it takes no notice of keys. */
@@ -117,10 +119,12 @@ export function idempotentBy(store: Idempotency | null, given: Partial<Idempoten
  */
 export class Idempotency {
   readonly #parts: Parts;
+  readonly #clock: Clock;
   #away = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#clock = parts.clock ?? machineClock;
   }
 
   /** Runs `work`, or gives what it gave before. Rejects with IDEMPOTENCY_KEY_REUSED for another input under the same key. */
@@ -163,7 +167,7 @@ export class Idempotency {
             retryAfterMs: 1000,
           });
         }
-        await wait(lookMs);
+        await this.#clock.sleep(lookMs);
         lookMs = Math.min(LAST_LOOK_MS, lookMs * 1.5);
       }
     }
@@ -178,11 +182,11 @@ export class Idempotency {
   ): Promise<Reply> {
     const { kv, log } = this.#parts;
     const own = JSON.stringify(running);
-    const renewal = setInterval(() => {
+    const stopRenewing = every(this.#clock, leaseMs / 3, () => {
       // It ran out while this process slept, or the store was away: taken again where nobody has it by now.
       const renewed = kv.swap(key, own, own, leaseMs).then((held) => held || kv.swap(key, null, own, leaseMs));
       renewed.catch(() => {});
-    }, leaseMs / 3);
+    });
     let next: string | null = null;
     try {
       const reply = await work();
@@ -195,7 +199,7 @@ export class Idempotency {
       throw thrown;
     } finally {
       const end = async () => {
-        clearInterval(renewal);
+        stopRenewing();
         const settled = await this.#settle(key, own, next, keepMs).catch(() => false);
         if (!settled)
           log.debug({ cid: call.cid, channel: call.channel }, 'the result of a call with a key is not kept');

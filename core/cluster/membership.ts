@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { setTimeout as wait } from 'node:timers/promises';
 import { GantryError, refuse, toGantryError } from '../errors.ts';
 import type { Logger } from '../log/log.ts';
 import type { Kv } from '../ports/kv.ts';
 import type { ServerInfo } from '../server.ts';
+import { type Clock, every, machineClock } from '../time/clock.ts';
 import {
   type Announced,
   Announcements,
@@ -30,6 +30,8 @@ interface Parts {
   /** Where it listens: URLs. */
   urls(): readonly string[];
   onRestart(): void;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 }
 
 const REFUSED = 50;
@@ -48,7 +50,9 @@ export class Membership implements Cluster {
   readonly #own: string;
   readonly #machine = hostname();
   #state: Announced['state'] | 'absent' = 'absent';
-  #timer: NodeJS.Timeout | null = null;
+  readonly #clock: Clock;
+  /** Null: it does not beat. */
+  #stopBeating: (() => void) | null = null;
   #beating: Promise<void> | null = null;
   #told = '';
   #toldAt = Number.NEGATIVE_INFINITY;
@@ -65,6 +69,7 @@ export class Membership implements Cluster {
   /** Throws CONFIG_INVALID for an address that nobody can reach. */
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#clock = parts.clock ?? machineClock;
     refuse(addressProblems(parts.config.address));
     this.#said = new Announcements(parts.config.token);
     this.#own = this.#said.entryOf(parts.server.name);
@@ -81,7 +86,7 @@ export class Membership implements Cluster {
   get isBehind(): boolean {
     const { revision, staleSince } = this.#parts.describe();
     const { revision: latest, until } = this.#ahead;
-    return staleSince !== null && latest > revision && performance.now() < until;
+    return staleSince !== null && latest > revision && this.#clock.steady() < until;
   }
 
   /**
@@ -93,19 +98,19 @@ export class Membership implements Cluster {
     if (!config.announce) return;
     if (!isReachable(this.#place())) throw placeMissing(server.name);
     this.#state = 'starting';
-    const until = performance.now() + config.leaseMs + config.beatMs;
+    const until = this.#clock.steady() + config.leaseMs + config.beatMs;
     await this.#alone(() => this.#say());
     while (this.#state === 'starting' && this.#rival !== null && this.#problem === null) {
-      if (performance.now() >= until) throw nameTaken(this.#rival);
+      if (this.#clock.steady() >= until) throw nameTaken(this.#rival);
       log.debug({ other: this.#rival.instance }, 'waiting for the lease of a server of this name to end');
-      await wait(Math.min(200, config.beatMs));
+      await this.#clock.sleep(Math.min(200, config.beatMs));
       await this.#alone(() => this.#say());
     }
     // With the store away nobody can tell; a beat does when it is back.
     this.#rival = null;
     if (this.#state !== 'starting') return;
-    this.#timer = setInterval(() => void this.#alone(() => this.#beat()), Math.min(LOOK_MS * 2, config.beatMs));
-    this.#timer.unref();
+    const lookMs = Math.min(LOOK_MS * 2, config.beatMs);
+    this.#stopBeating = every(this.#clock, lookMs, () => void this.#alone(() => this.#beat()));
   }
 
   /** From now on it is there. */
@@ -121,13 +126,13 @@ export class Membership implements Cluster {
   async leave(): Promise<void> {
     if (this.#state !== 'ready') return;
     await this.#enter('draining');
-    await wait(this.#parts.config.lingerMs);
+    await this.#clock.sleep(this.#parts.config.lingerMs);
   }
 
   async stop(): Promise<void> {
     const wasThere = this.#state !== 'absent';
     this.#state = 'absent';
-    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#stopBeating?.();
     await this.#beating;
     if (!wasThere) return;
     try {
@@ -155,18 +160,18 @@ export class Membership implements Cluster {
   }
 
   async reached(revision: number, withinMs: number): Promise<Reached> {
-    const until = performance.now() + withinMs;
+    const until = this.#clock.steady() + withinMs;
     while (true) {
       const all = await this.members();
       const late = all.filter((one) => one.revision < revision);
-      if (late.length === 0 || performance.now() >= until) {
+      if (late.length === 0 || this.#clock.steady() >= until) {
         return {
           revision,
           reached: all.filter((one) => one.revision >= revision).map(({ name }) => name),
           late: late.map((one) => ({ name: one.name, revision: one.revision })),
         };
       }
-      await wait(LOOK_MS);
+      await this.#clock.sleep(LOOK_MS);
     }
   }
 
@@ -201,7 +206,7 @@ export class Membership implements Cluster {
   /** Says so where something changed or it is time. */
   async #beat(): Promise<void> {
     if (this.#state === 'absent') return;
-    const isDue = performance.now() - this.#toldAt >= this.#parts.config.beatMs;
+    const isDue = this.#clock.steady() - this.#toldAt >= this.#parts.config.beatMs;
     const isNew = this.#rival === null && JSON.stringify(this.#about(this.#state)) !== this.#told;
     if (isDue || isNew) await this.#say();
   }
@@ -223,7 +228,7 @@ export class Membership implements Cluster {
       this.#problem = error;
     }
     // Also where it failed: not ten times a second.
-    this.#toldAt = performance.now();
+    this.#toldAt = this.#clock.steady();
   }
 
   /** Puts a text in the place of the one before. Where that is another server's: gives that one, and changes nothing. */
@@ -259,7 +264,7 @@ export class Membership implements Cluster {
     const before = this.#rival;
     this.#rival = rival;
     // Until then claim() tells.
-    if (this.#timer === null) return;
+    if (this.#stopBeating === null) return;
     if (before === null && rival !== null) {
       log.error(
         { address: addressOf(rival), machine: rival.machine, instance: rival.instance },
@@ -299,7 +304,7 @@ export class Membership implements Cluster {
   async #lookAhead(): Promise<void> {
     const current = (await this.members()).filter((one) => one.state === 'ready' && one.staleSince === null);
     const revision = Math.max(0, ...current.map((one) => one.revision));
-    this.#ahead = { revision, until: performance.now() + this.#parts.config.leaseMs };
+    this.#ahead = { revision, until: this.#clock.steady() + this.#parts.config.leaseMs };
   }
 
   #about(state: Announced['state']): Announced {

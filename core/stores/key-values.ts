@@ -1,6 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import { GantryError } from '../errors.ts';
 import type { Kv } from '../ports/kv.ts';
+import { type Clock, every, machineClock } from '../time/clock.ts';
 
 /** The kv port as services have it: their own keys, and what is made of its operations. */
 export interface KeyValues extends Kv {
@@ -48,7 +48,7 @@ const LOOK_MS = 50;
 /** Keys of services begin so: those of the server itself are out of their reach. */
 const OWN = 'app:';
 
-export function keyValues(kv: Kv): KeyValues {
+export function keyValues(kv: Kv, clock: Clock = machineClock): KeyValues {
   const own = (key: string) => `${OWN}${key}`;
   return {
     get problem() {
@@ -74,7 +74,7 @@ export function keyValues(kv: Kv): KeyValues {
     acquire: (name, ttlMs) => kv.acquire(own(name), ttlMs),
     renew: (name, fence, ttlMs) => kv.renew(own(name), fence, ttlMs),
     release: (name, fence) => kv.release(own(name), fence),
-    lock: (name, options, work) => locked(kv, own(name), options, work),
+    lock: (name, options, work) => locked(kv, own(name), options, work, clock),
     cache: (name, options) => cacheOn(kv, own(`cache:${name}:`), options),
   };
 }
@@ -85,38 +85,39 @@ export async function locked<T>(
   name: string,
   { ttlMs = LOCK_MS, waitMs = 0 }: LockOptions,
   work: (held: Held) => T | Promise<T>,
+  clock: Clock = machineClock,
 ): Promise<T> {
-  const fence = await acquired(kv, name, ttlMs, waitMs);
+  const fence = await acquired(kv, name, { ttlMs, waitMs }, clock);
   const lost = new AbortController();
-  let until = performance.now() + ttlMs;
-  const timer = setInterval(async () => {
-    const askedAt = performance.now();
+  let until = clock.steady() + ttlMs;
+  const stopRenewing = every(clock, ttlMs / 3, async () => {
+    const askedAt = clock.steady();
     const renewed = await kv.renew(name, fence, ttlMs).catch(() => null);
     if (renewed === true) until = askedAt + ttlMs;
     // A store that does not answer may do so before the lock has run out.
-    if (renewed === false || performance.now() >= until) {
-      clearInterval(timer);
+    if (renewed === false || clock.steady() >= until) {
+      stopRenewing();
       lost.abort(new GantryError('BUSY', `The lock '${name}' was lost: it may be another's by now`));
     }
-  }, ttlMs / 3);
+  });
   try {
     return await work({ fence, signal: lost.signal });
   } finally {
-    clearInterval(timer);
+    stopRenewing();
     // It ends by itself where the store is away.
     await kv.release(name, fence).catch(() => false);
   }
 }
 
-async function acquired(kv: Kv, name: string, ttlMs: number, waitMs: number): Promise<number> {
-  const until = performance.now() + waitMs;
+async function acquired(kv: Kv, name: string, { ttlMs, waitMs }: Required<LockOptions>, clock: Clock): Promise<number> {
+  const until = clock.steady() + waitMs;
   while (true) {
     const fence = await kv.acquire(name, ttlMs);
     if (fence !== null) return fence;
-    if (performance.now() >= until) {
+    if (clock.steady() >= until) {
       throw new GantryError('BUSY', `The lock '${name}' is held by another`, { retryAfterMs: ttlMs });
     }
-    await wait(Math.min(LOOK_MS, Math.max(1, until - performance.now())));
+    await clock.sleep(Math.min(LOOK_MS, Math.max(1, until - clock.steady())));
   }
 }
 

@@ -1,4 +1,4 @@
-import { GantryError } from '../../core/api.ts';
+import { type Clock, GantryError, machineClock } from '../../core/api.ts';
 
 export type Content = string | Map<string, string>;
 interface Entry {
@@ -18,14 +18,21 @@ const SEARCH_MS = 250;
 /** Contents by name, each with its time, within a number of bytes. What is there goes by its time alone, never for room. */
 export class Entries {
   readonly #maxBytes: number;
+  readonly #clock: Clock;
   readonly #all = new Map<string, Entry>();
   #bytes = 0;
   #sweeping: Iterator<[string, Entry]> | null = null;
   #unswept = 0;
   #nextSearchMs = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, clock: Clock = machineClock) {
     this.#maxBytes = maxBytes;
+    this.#clock = clock;
+  }
+
+  /** Ms by which the times of entries are meant. */
+  get now(): number {
+    return this.#clock.steady();
   }
 
   get bytes(): number {
@@ -95,13 +102,13 @@ export class Entries {
   }
 
   *names(): Iterable<string> {
-    const now = performance.now();
+    const now = this.now;
     for (const [name, { untilMs }] of this.#all) if (untilMs > now) yield name;
   }
 
   /** Removes what is over, some of it each time; all of it comes round, though what is put anew goes to the end. */
   sweep(most = SWEPT): void {
-    const now = performance.now();
+    const now = this.now;
     if (this.#sweeping === null) {
       this.#sweeping = this.#all.entries();
       this.#unswept = this.#all.size;
@@ -121,10 +128,10 @@ export class Entries {
     const fits = () => bytes <= 0 || this.#bytes + bytes <= this.#maxBytes;
     if (fits()) return;
     // Looking at all of them takes long: not for each of many that find no room.
-    if (performance.now() >= this.#nextSearchMs) {
+    if (this.now >= this.#nextSearchMs) {
       this.#sweeping = null;
       this.sweep(Number.POSITIVE_INFINITY);
-      this.#nextSearchMs = performance.now() + SEARCH_MS;
+      this.#nextSearchMs = this.now + SEARCH_MS;
     }
     if (fits()) return;
     throw new GantryError('KV_UNAVAILABLE', 'The key-value store is full', {
@@ -135,7 +142,7 @@ export class Entries {
   #living(name: string): Entry | null {
     const entry = this.#all.get(name);
     if (entry === undefined) return null;
-    if (entry.untilMs > performance.now()) return entry;
+    if (entry.untilMs > this.now) return entry;
     this.#drop(name);
     return null;
   }

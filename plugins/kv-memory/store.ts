@@ -34,7 +34,7 @@ export class MemoryStore implements Kv {
   async set(key: string, value: string, { ttlMs, only }: KvSet = {}): Promise<boolean> {
     checkKey(key);
     checkValue(value);
-    const untilMs = untilOf(ttlMs);
+    const untilMs = this.#untilOf(ttlMs);
     if (only !== undefined && (this.#entries.find(KEY + key) === null) !== (only === 'absent')) return false;
     this.#entries.put(KEY + key, value, untilMs);
     return true;
@@ -43,7 +43,7 @@ export class MemoryStore implements Kv {
   async swap(key: string, expected: string | null, next: string | null, ttlMs?: number): Promise<boolean> {
     if (expected !== null) checkValue(expected, 'expected');
     if (next !== null) checkValue(next, 'next');
-    const untilMs = untilOf(ttlMs);
+    const untilMs = this.#untilOf(ttlMs);
     if (this.#text(key) !== expected) return false;
     if (next === null) this.#entries.remove(KEY + key);
     else this.#entries.put(KEY + key, next, untilMs);
@@ -57,7 +57,7 @@ export class MemoryStore implements Kv {
 
   async increment(key: string, by = 1, ttlMs?: number): Promise<number> {
     checkWhole(by, 'by');
-    const untilMs = untilOf(ttlMs);
+    const untilMs = this.#untilOf(ttlMs);
     const sum = summed(this.#text(key), by);
     this.#entries.put(KEY + key, String(sum), this.#entries.untilMs(KEY + key) ?? untilMs);
     return sum;
@@ -66,12 +66,12 @@ export class MemoryStore implements Kv {
   async remainingMs(key: string): Promise<number | null> {
     checkKey(key);
     const untilMs = this.#entries.untilMs(KEY + key);
-    return untilMs === null ? null : Math.ceil(untilMs - performance.now());
+    return untilMs === null ? null : Math.ceil(untilMs - this.#entries.now);
   }
 
   async expire(key: string, ttlMs: number | null): Promise<boolean> {
     checkKey(key);
-    return this.#entries.limit(KEY + key, ttlMs === null ? FOREVER : untilOf(ttlMs));
+    return this.#entries.limit(KEY + key, ttlMs === null ? FOREVER : this.#untilOf(ttlMs));
   }
 
   async list(prefix: string, { after, limit = LIMIT }: { after?: string; limit?: number } = {}): Promise<KvPage> {
@@ -122,7 +122,7 @@ export class MemoryStore implements Kv {
 
   async acquire(name: string, ttlMs: number): Promise<number | null> {
     checkKey(name, 'name');
-    const untilMs = untilOf(ttlMs);
+    const untilMs = this.#untilOf(ttlMs);
     if (this.#entries.find(LOCK + name) !== null) return null;
     // From the time in microseconds, so that they grow over the end of the process, too.
     const fence = Math.max(this.#lastFence + 1, Date.now() * 1000);
@@ -134,7 +134,7 @@ export class MemoryStore implements Kv {
   async renew(name: string, fence: number, ttlMs: number): Promise<boolean> {
     checkKey(name, 'name');
     checkWhole(fence, 'fence');
-    const untilMs = untilOf(ttlMs);
+    const untilMs = this.#untilOf(ttlMs);
     return this.#entries.find(LOCK + name) === String(fence) && this.#entries.limit(LOCK + name, untilMs);
   }
 
@@ -142,6 +142,12 @@ export class MemoryStore implements Kv {
     checkKey(name, 'name');
     checkWhole(fence, 'fence');
     return this.#entries.find(LOCK + name) === String(fence) && this.#entries.remove(LOCK + name);
+  }
+
+  #untilOf(ttlMs: number | undefined): number {
+    if (ttlMs === undefined) return FOREVER;
+    checkTtl(ttlMs);
+    return this.#entries.now + ttlMs;
   }
 
   #text(key: string): string | null {
@@ -157,12 +163,6 @@ export class MemoryStore implements Kv {
     if (typeof there === 'string') throw otherContent();
     return there;
   }
-}
-
-function untilOf(ttlMs: number | undefined): number {
-  if (ttlMs === undefined) return FOREVER;
-  checkTtl(ttlMs);
-  return performance.now() + ttlMs;
 }
 
 /** Throws CONFLICT where there is no whole number, or the sum would not be a safe one. */

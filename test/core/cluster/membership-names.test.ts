@@ -4,8 +4,10 @@ import { GantryError, type Kv, type Member, Secret } from '../../../core/api.ts'
 import { Announcements } from '../../../core/cluster/announcements.ts';
 import type { ClusterConfig } from '../../../core/cluster/cluster.ts';
 import { Membership } from '../../../core/cluster/membership.ts';
+import { Entries } from '../../../plugins/kv-memory/entries.ts';
+import { MemoryStore } from '../../../plugins/kv-memory/store.ts';
 import { journal } from '../../fixtures/direct.ts';
-import { sharedKv } from '../../fixtures/shared-kv.ts';
+import { ManualClock } from '../../fixtures/manual-clock.ts';
 
 const TOKEN = 'the token of the cluster';
 type Described = { -readonly [key in 'longestMs' | 'revision' | 'staleSince' | 'refused']: Member[key] };
@@ -15,7 +17,8 @@ const away: Operation = () => Promise.reject(new GantryError('KV_UNAVAILABLE', '
 
 describe('membership: who has a name, and who is behind', function () {
   this.timeout(30_000);
-  let store: ReturnType<typeof sharedKv>;
+  let clock: ManualClock;
+  let store: { readonly kv: Kv };
   let all: Membership[] = [];
 
   /** A member without a server: what it says of itself, and its way to the store. */
@@ -51,6 +54,7 @@ describe('membership: who has a name, and who is behind', function () {
       },
       urls: () => urls,
       onRestart: () => void orders.restart++,
+      clock,
     });
     all.push(membership);
     const enter = async () => {
@@ -77,36 +81,29 @@ describe('membership: who has a name, and who is behind', function () {
   }
   const names = async ({ membership }: Lone) => (await membership.members()).map(({ name }) => name);
   const codeOf = (doing: Promise<unknown>) =>
-    doing.then(
+    clock.during(doing).then(
       () => 'ok',
       (error: GantryError) => error.code,
     );
-  async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
-    const late = performance.now() + 15_000;
-    while (!(await holds())) {
-      if (performance.now() > late) throw new Error(`never: ${what}`);
-      await new Promise((go) => setTimeout(go, 5));
-    }
-  }
+  const until: ManualClock['until'] = (what, holds) => clock.until(what, holds);
   async function beats({ link }: Lone, count = 3): Promise<void> {
     const from = link.swaps;
     await until('it beats', () => link.swaps >= from + count);
   }
 
-  beforeEach(async () => {
-    store = sharedKv();
-    await store.start();
+  beforeEach(() => {
+    clock = new ManualClock();
+    store = { kv: new MemoryStore(new Entries(10_000_000, clock)) };
   });
   afterEach(async () => {
     for (const membership of all) await membership.stop();
     all = [];
-    await store.stop();
   });
 
   describe('a name', () => {
     it('is of one of two that start at the same time', async () => {
       const both = [lone('same', { address: 'h1:1', leaseMs: 1500 }), lone('same', { address: 'h2:2', leaseMs: 1500 })];
-      const outcomes = await Promise.allSettled(both.map((one) => one.enter()));
+      const outcomes = await clock.during(Promise.allSettled(both.map((one) => one.enter())));
       expect(outcomes.map(({ status }) => status).sort()).to.deep.equal(['fulfilled', 'rejected']);
       const winner = outcomes[0]?.status === 'fulfilled' ? 'h1:1' : 'h2:2';
       const lost = outcomes.find((one) => one.status === 'rejected') as PromiseRejectedResult;
@@ -120,15 +117,15 @@ describe('membership: who has a name, and who is behind', function () {
     it('is held from the claim on, by one that is not there before it joins', async () => {
       const one = lone('one', { leaseMs: 1500 });
       const other = lone('other');
-      await other.enter();
+      await clock.during(other.enter());
       await store.kv.hashSet(said.index, { [said.entryOf('one')]: 'left by the one before' });
-      await one.membership.claim();
+      await clock.during(one.membership.claim());
       expect(await names(other)).to.deep.equal(['other']);
       expect(one.membership.self).to.equal(null);
       // Also for longer than a lease.
       await beats(one, 20);
       expect(await codeOf(lone('one', { address: 'h2:1' }).enter())).to.equal('CLUSTER_REFUSED');
-      await one.membership.join();
+      await clock.during(one.membership.join());
       expect(await names(other)).to.deep.equal(['one', 'other']);
     });
 
@@ -136,27 +133,27 @@ describe('membership: who has a name, and who is behind', function () {
       const place = { instance: 'died', host: 'h1', port: 1 };
       await say('one', { ...place, machine: hostname() });
       const again = lone('one', { address: 'h1:1', leaseMs: 600_000 });
-      await again.enter();
+      await clock.during(again.enter());
       expect(again.membership.self).to.include({ name: 'one', machine: hostname() });
       expect(await names(again)).to.deep.equal(['one']);
       // The same address on another machine, as containers have it.
       await say('two', place);
       expect(await codeOf(lone('two', { address: 'h1:1' }).enter())).to.equal('CLUSTER_REFUSED');
       await say('two', place, 300);
-      await lone('two', { address: 'h1:1' }).enter();
+      await clock.during(lone('two', { address: 'h1:1' }).enter());
       expect(await names(again)).to.deep.equal(['one', 'two']);
     });
 
     it('is taken from what was not said with the token', async () => {
       await store.kv.set(keyOf('one'), `${'0'.repeat(64)} {"name":"one","instance":"x","host":"h","port":1}`);
       const one = lone('one', { leaseMs: 600_000 });
-      await one.enter();
+      await clock.during(one.enter());
       expect(await keptOf('one')).to.include({ instance: one.membership.instance });
     });
 
     it('is kept where an answer of the store was lost, and where it lost all', async () => {
       const one = lone('one');
-      await one.enter();
+      await clock.during(one.enter());
       one.link.swap = async (go) => {
         one.link.swap = pass;
         await go();
@@ -173,7 +170,7 @@ describe('membership: who has a name, and who is behind', function () {
 
     it('that another has got is told once, left to that one, and taken again when it is gone', async () => {
       const one = lone('one');
-      await one.enter();
+      await clock.during(one.enter());
       // As if started in its place: who came later is not its predecessor.
       await say('one', { host: 'one', port: 1, machine: hostname() });
       await until('it is told', () => one.told('has the name of this one').length === 1);
@@ -195,7 +192,7 @@ describe('membership: who has a name, and who is behind', function () {
     it('of two that started while the store was away is of one when it is back', async () => {
       const both = [lone('same', { address: 'h1:1' }), lone('same', { address: 'h2:1' })];
       for (const { link } of both) link.swap = link.get = away;
-      for (const one of both) await one.enter();
+      for (const one of both) await clock.during(one.enter());
       expect(both.map(({ membership }) => membership.problem?.code)).to.deep.equal([
         'KV_UNAVAILABLE',
         'KV_UNAVAILABLE',
@@ -214,7 +211,7 @@ describe('membership: who has a name, and who is behind', function () {
       const entering = one.enter();
       await until('it looked', () => one.link.asked >= 4);
       one.link.swap = one.link.get = away;
-      await entering;
+      await clock.during(entering);
       expect(one.lines.filter(({ level }) => level === 'warn')).to.have.lengthOf(1);
       one.link.swap = one.link.get = pass;
       await until('it is told', () => one.told('has the name of this one').length === 1);
@@ -223,7 +220,7 @@ describe('membership: who has a name, and who is behind', function () {
 
     it('is no concern of another cluster on the same store', async () => {
       const [a, b] = [lone('one'), lone('one', { token: new Secret('another token'), address: 'h2:2' })];
-      await Promise.all([a.enter(), b.enter()]);
+      await clock.during(Promise.all([a.enter(), b.enter()]));
       for (let i = 0; i < 3; i++) {
         expect((await a.membership.members()).map(({ host }) => host)).to.deep.equal(['one']);
         expect((await b.membership.members()).map(({ host }) => host)).to.deep.equal(['h2']);
@@ -249,7 +246,7 @@ describe('membership: who has a name, and who is behind', function () {
       const servers = ['a', 'b', 'c'].map((name) => lone(name));
       for (const [i, server] of servers.entries()) {
         Object.assign(server.about, { staleSince: 'now', revision: 10 + i });
-        await server.enter();
+        await clock.during(server.enter());
       }
       for (const server of servers) await beats(server);
       expect(servers.map(({ membership }) => membership.isBehind)).to.deep.equal([false, false, false]);
@@ -257,8 +254,8 @@ describe('membership: who has a name, and who is behind', function () {
 
     it('is behind as long as one is there, ready and up to date, that has more', async () => {
       const [a, b] = [lone('a'), lone('b')];
-      await a.enter();
-      await b.enter();
+      await clock.during(a.enter());
+      await clock.during(b.enter());
       const { membership } = b;
       b.about.staleSince = 'now';
       await beats(b);
@@ -279,12 +276,12 @@ describe('membership: who has a name, and who is behind', function () {
       b.about.staleSince = null;
       expect(membership.isBehind, 'it can ask').to.equal(false);
       b.about.staleSince = 'now';
-      await a.membership.leave();
+      await clock.during(a.membership.leave());
       await until('the other leaves', () => !membership.isBehind);
       await a.membership.stop();
       const c = lone('c');
       c.about.revision = 12;
-      await c.enter();
+      await clock.during(c.enter());
       await again('another has more');
       b.link.swap = b.link.get = away;
       await until('nobody can tell any more', () => !membership.isBehind);
@@ -298,8 +295,8 @@ describe('membership: who has a name, and who is behind', function () {
       const [b, stranger] = [lone('b'), lone('stranger', { token: new Secret('another token') })];
       stranger.about.revision = 99;
       b.about.staleSince = 'now';
-      await stranger.enter();
-      await b.enter();
+      await clock.during(stranger.enter());
+      await clock.during(b.enter());
       await beats(b);
       expect(b.membership.isBehind).to.equal(false);
     });
@@ -308,7 +305,7 @@ describe('membership: who has a name, and who is behind', function () {
   describe('what it says', () => {
     it('is that it leaves, also where it was saying something else', async () => {
       const one = lone('one', { beatMs: 60_000, leaseMs: 600_000 });
-      await one.enter();
+      await clock.during(one.enter());
       let held = 0;
       let release = () => {};
       const gate = new Promise<void>((go) => {
@@ -323,13 +320,13 @@ describe('membership: who has a name, and who is behind', function () {
       await until('a beat is under way', () => held === 1);
       const leaving = one.membership.leave();
       release();
-      await leaving;
+      await clock.during(leaving);
       expect(await keptOf('one')).to.include({ state: 'draining', revision: 11 });
     });
 
     it('costs the store nothing while nothing changes and it is not time', async () => {
       const one = lone('one', { beatMs: 60_000, leaseMs: 600_000 });
-      await one.enter();
+      await clock.during(one.enter());
       const { asked, looks } = one.link;
       await until('some looks', () => one.link.looks > looks + 5);
       expect(one.link.asked).to.equal(asked);
@@ -341,7 +338,7 @@ describe('membership: who has a name, and who is behind', function () {
       const one = lone('one');
       const many = Array.from({ length: 60 }, (_, i) => ({ kind: 'connection', name: `c${i}`, problem: 'x' }));
       one.about.refused = [...many, { kind: 'module', name: 'm', problem: 'y'.repeat(1_000_000) }];
-      await one.enter();
+      await clock.during(one.enter());
       const [member] = await one.membership.members();
       expect(member?.refused.map(({ name }) => name)).to.deep.equal([
         'm',
@@ -363,19 +360,19 @@ describe('membership: who has a name, and who is behind', function () {
         expect((thrown as GantryError).problems?.[0]).to.include({ path: 'cluster.address', got: `"${address}"` });
       }
       const highest = lone('six', { address: '[::1]:65535' });
-      await highest.enter();
+      await clock.during(highest.enter());
       expect(highest.membership.self).to.include({ host: '::1', port: 65_535 });
       const listens = lone('listens', { urls: ['https://127.0.0.1:8443', 'http://127.0.0.1:8080'] });
-      await listens.enter();
+      await clock.during(listens.enter());
       expect(listens.membership.self).to.include({ host: '127.0.0.1', port: 8443, tls: true });
       const nowhere = lone('nowhere', { urls: ['http://127.0.0.1:0'] });
-      const refused = await nowhere.enter().catch((error: GantryError) => error);
+      const refused = await clock.during(nowhere.enter()).catch((error: GantryError) => error);
       expect(refused).to.include({ code: 'CLUSTER_REFUSED' });
       expect((refused as GantryError).hint)
         .to.include('cluster.address')
         .and.to.include('cluster.announce');
       const quiet = lone('quiet', { urls: ['http://127.0.0.1:0'], announce: false });
-      await quiet.enter();
+      await clock.during(quiet.enter());
       expect([quiet.membership.self, quiet.link.asked, nowhere.link.asked]).to.deep.equal([null, 0, 0]);
     });
   });

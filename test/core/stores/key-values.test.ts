@@ -1,6 +1,9 @@
 import { expect } from 'chai';
 import type { GantryError } from '../../../core/api.ts';
-import { type KeyValues, keyValues, locked } from '../../../core/stores/key-values.ts';
+import { type Held, type KeyValues, keyValues, locked } from '../../../core/stores/key-values.ts';
+import { Entries } from '../../../plugins/kv-memory/entries.ts';
+import { MemoryStore } from '../../../plugins/kv-memory/store.ts';
+import { ManualClock } from '../../fixtures/manual-clock.ts';
 import { sharedKv } from '../../fixtures/shared-kv.ts';
 
 describe('key values', () => {
@@ -12,6 +15,11 @@ describe('key values', () => {
       () => 'ok',
       (thrown: GantryError) => thrown.code,
     );
+  /** A store by a clock of its own. */
+  const onClock = () => {
+    const clock = new ManualClock();
+    return { clock, kv: new MemoryStore(new Entries(1_000_000, clock)) };
+  };
   const wait = (ms: number) => new Promise<void>((go) => setTimeout(go, ms));
 
   beforeEach(async () => {
@@ -81,31 +89,51 @@ describe('key values', () => {
       expect(await other.lock('l', {}, () => 'free')).to.equal('free');
     });
     it('are renewed while the work takes longer', async () => {
-      const long = one.lock('l', { ttlMs: 90 }, async ({ signal }) => {
-        await wait(400);
-        return signal.aborted;
-      });
-      await wait(250);
-      expect(await codeOf(other.lock('l', {}, () => 1))).to.equal('BUSY');
+      const { kv, clock } = onClock();
+      const long = locked(
+        kv,
+        'l',
+        { ttlMs: 9000 },
+        async ({ signal }) => {
+          await clock.sleep(40_000);
+          return signal.aborted;
+        },
+        clock,
+      );
+      await clock.pass(25_000);
+      expect(await codeOf(locked(kv, 'l', {}, () => 1, clock))).to.equal('BUSY');
+      await clock.pass(15_000);
       expect(await long).to.equal(false);
+      expect(await locked(kv, 'l', {}, () => 'free', clock)).to.equal('free');
     });
     it('tell who lost one', async () => {
-      const reason = await locked(store.kv, 'l', { ttlMs: 90 }, async ({ signal, fence }) => {
-        await store.kv.release('l', fence);
+      const { kv, clock } = onClock();
+      const work = async ({ signal, fence }: Held) => {
+        await kv.release('l', fence);
         await new Promise((heard) => signal.addEventListener('abort', heard));
         return (signal.reason as GantryError).code;
-      });
-      expect(reason).to.equal('BUSY');
+      };
+      expect(await clock.during(locked(kv, 'l', { ttlMs: 9000 }, work, clock))).to.equal('BUSY');
     });
     it('are lost with a store that stays away for longer than they last', async () => {
-      const lost = await locked(store.kv, 'l', { ttlMs: 90 }, async ({ signal }) => {
-        store.state.away = true;
-        // The switch is in what kernels are given: here the store itself is asked.
-        Object.assign(store.kv, { renew: () => Promise.reject(new Error('away')) });
+      const { kv, clock } = onClock();
+      const began = clock.steady();
+      const work = async ({ signal }: Held) => {
+        Object.assign(kv, { renew: () => Promise.reject(new Error('away')) });
         await new Promise((heard) => signal.addEventListener('abort', heard));
-        return signal.aborted;
-      });
-      expect(lost).to.equal(true);
+        return clock.steady() - began;
+      };
+      // Not before: a store that answers again in time has kept it.
+      expect(await clock.during(locked(kv, 'l', { ttlMs: 9000 }, work, clock))).to.be.within(9000, 12_000);
+    });
+    it('are waited for as long as that is wanted, and no longer', async () => {
+      const { kv, clock } = onClock();
+      await kv.acquire('l', 9000);
+      const began = clock.steady();
+      expect(await clock.during(codeOf(locked(kv, 'l', { waitMs: 5000 }, () => 1, clock)))).to.equal('BUSY');
+      expect(clock.steady() - began).to.be.within(5000, 5100);
+      expect(await clock.during(locked(kv, 'l', { waitMs: 5000 }, () => 'ours', clock))).to.equal('ours');
+      expect(clock.steady() - began).to.be.within(9000, 9100);
     });
   });
 
