@@ -151,6 +151,8 @@ describe('http.koa: TLS', () => {
     it('takes several requests at once on a connection, and an offer of HTTP/2 for what it is', async () => {
       const at = await start(files(server));
       const socket = tls.connect({ port: at.port, ca: authority.cert, servername: 'localhost' });
+      // Where the test has failed by then, the server's end is an error here, and would be one of the next test.
+      socket.on('error', () => {});
       const end = closed(socket);
       await once(socket, 'secureConnect');
       let text = '';
@@ -192,6 +194,40 @@ describe('http.koa: TLS', () => {
       }
       expect((await ask(at)).status).to.equal(200);
       expect(logged(at, 'debug', 'a TLS handshake failed')).to.have.length.of.at.least(2);
+      expect(at.lines.filter((line) => line['level'] === 'error')).to.deep.equal([]);
+    });
+    it('lives through connections that are cut off at any point of their handshake', async () => {
+      const at = await start(files(server));
+      const heard: string[] = [];
+      for (const how of ['end', 'resetAndDestroy'] as const) {
+        for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+          for (const after of [1, 6, 100, 400, 600, 700, 1000]) {
+            // A half of the connection ends after so many bytes of the caller; the other half goes on.
+            const proxy = net.createServer((caller) => {
+              const onward = net.connect(at.port, '127.0.0.1');
+              let left = after;
+              for (const socket of [caller, onward]) socket.on('error', () => {});
+              caller.on('data', (bytes) => {
+                if (left > 0) onward.write(bytes.subarray(0, left));
+                if (left > 0 && left <= bytes.length) onward[how]();
+                left -= bytes.length;
+              });
+              onward.pipe(caller);
+              caller.once('close', () => onward.destroy());
+              onward.once('close', () => caller.destroy());
+            });
+            await once(proxy.listen(0, '127.0.0.1'), 'listening');
+            const { port } = proxy.address() as net.AddressInfo;
+            const socket = tls.connect({ port, ca: authority.cert, servername: 'localhost', maxVersion: version });
+            socket.on('error', ({ message }) => heard.push(message)).resume();
+            socket.once('secureConnect', () => socket.write('x'.repeat(2000)));
+            await closed(socket);
+            proxy.close();
+          }
+        }
+      }
+      expect(heard, 'what callers heard').to.not.deep.equal([]);
+      expect((await ask(at)).status).to.equal(200);
       expect(at.lines.filter((line) => line['level'] === 'error')).to.deep.equal([]);
     });
     it('does not wait for a handshake longer than for headers', async () => {
