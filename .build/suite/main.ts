@@ -63,7 +63,7 @@ async function main(): Promise<number> {
     report.end(performance.now() - began);
     const { GANTRY_TEST_REPORT: to } = process.env;
     if (to !== undefined) writeFileSync(to, JSON.stringify(report));
-    if (options.record) record(report.durations(durations, filesOf({ specs: [], ignore: [] })));
+    if (options.record && !interrupted) record(report.durations(durations, filesOf({ specs: [], ignore: [] })));
     return interrupted ? 130 : report.failed === 0 ? 0 : 1;
   } finally {
     await engines.close();
@@ -84,6 +84,8 @@ function filesOf({ specs, ignore }: Pick<Options, 'specs' | 'ignore'>): string[]
 }
 
 function record(durations: Durations): void {
-  const lines = Object.entries(durations).map(([file, { ms, cpuMs }]) => `  "${file}": { "ms": ${ms}, "cpuMs": ${cpuMs} }`);
+  const lines = Object.entries(durations).map(
+    ([file, { ms, cpuMs }]) => `  "${file}": { "ms": ${ms}, "cpuMs": ${cpuMs} }`,
+  );
   writeFileSync(DURATIONS, `{\n${lines.join(',\n')}\n}\n`);
 }

@@ -42,9 +42,11 @@ export function optionsOf(args: readonly string[]): Options {
       quick: { type: 'boolean' },
       processes: { type: 'string' },
       record: { type: 'boolean' },
+      help: { type: 'boolean' },
     },
   });
-  const { ignore = [], quick = false, record = false, processes, ...ofMocha } = values;
+  if (values.help === true) throw new Error('npm test runs all tests, or those that are named.');
+  const { ignore = [], quick = false, record = false, processes, help: _, ...ofMocha } = values;
   if (processes !== undefined && !/^[1-9]\d?$/.test(processes)) throw new Error(`--processes ${processes}: 1 to 99`);
   const mocha = Object.entries(ofMocha).flatMap(([name, value]) => [
     `--${name}`,

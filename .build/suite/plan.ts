@@ -66,11 +66,11 @@ export function nextJob(
 
 /** A file that needs no engine, and is done soon: what `npm run test:quick` runs. */
 export function isQuick(file: string, source: string, durations: Durations): boolean {
-  const needsEngine = /from '[./]*\/engines\/(index|haproxy|redis|oracle)\.ts'/.test(source);
+  const needsEngine = /from '(\.|[./]*\/engines)\/(index|haproxy|redis|oracle)\.ts'/.test(source);
   return !needsEngine && !WHOLE.test(file) && (durations[file] ?? UNKNOWN).ms < QUICK_MS;
 }
 /** Tests of whole processes: each starts servers. */
-const WHOLE = /^test\/(e2e|plugins\/feature-(launcher|agent))\//;
+const WHOLE = /^test\/(e2e|plugins\/feature-(admin|agent|launcher))\//;
 const QUICK_MS = 20_000;
 
 function longestFirst(files: readonly string[], durations: Durations): string[] {

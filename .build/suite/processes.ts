@@ -24,6 +24,14 @@ export function familyOf(pid: number): Identity[] {
   return found;
 }
 
+/** Whether one of them has not ended; what nobody has asked for yet has. */
+export function isAnyLeft(family: readonly Identity[]): boolean {
+  return family.some(({ pid, began }) => {
+    const stat = statOf(pid);
+    return stat?.began === began && !stat.isOver;
+  });
+}
+
 /** Ends those of them that are still there. */
 export function endAll(family: readonly Identity[], signal: NodeJS.Signals): void {
   for (const { pid, began } of family) {
@@ -36,11 +44,11 @@ export function endAll(family: readonly Identity[], signal: NodeJS.Signals): voi
   }
 }
 
-function statOf(pid: number): { parent: number; began: string } | null {
+function statOf(pid: number): { parent: number; began: string; isOver: boolean } | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return { parent: Number(fields[1]), began: String(fields[19]) };
+    return { parent: Number(fields[1]), began: String(fields[19]), isOver: /^[ZX]$/.test(fields[0] ?? '') };
   } catch {
     return null;
   }

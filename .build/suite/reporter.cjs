@@ -4,6 +4,8 @@ const path = require('node:path');
 
 /** One tick of /proc/self/stat, in ms, on every Linux. */
 const TICK_MS = 10;
+/** A test may go elsewhere. */
+const HOME = process.cwd();
 
 module.exports = class Reporter {
   constructor(runner) {
@@ -16,7 +18,7 @@ module.exports = class Reporter {
       send({ type: 'cost', file: current, ms: Math.round(performance.now() - began), cpuMs: cpuMs() - cpu });
     };
     const enter = (file) => {
-      const next = file === undefined ? current : path.relative(process.cwd(), file);
+      const next = file === undefined ? current : path.relative(HOME, file);
       if (next === current) return;
       settle();
       [current, began, cpu] = [next, performance.now(), cpuMs()];
@@ -38,6 +40,8 @@ module.exports = class Reporter {
     runner.on('fail', tell('failed'));
     runner.on('pending', tell('skipped'));
     runner.once('end', settle);
+    // The test that runs is the last one; hooks end what the tests started.
+    process.once('SIGINT', () => runner.abort());
   }
 
   /** Once all is sent: mocha ends the process after this. */

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import type { Event } from './events.ts';
-import { endAll, familyOf } from './processes.ts';
+import { endAll, familyOf, isAnyLeft } from './processes.ts';
 
 export interface WorkerOptions {
   readonly cwd: string;
@@ -19,14 +19,16 @@ export interface Ended {
   readonly problem: string | null;
 }
 
-/** After an order to end, before it is killed. */
+/** After an order to end, before it is killed; and once it is gone, for the wardens of its engines to do their work. */
 const GRACE_MS = 8000;
+const WARDENS_MS = 3000;
 /** After its last test. */
-const EXIT_MS = 30_000;
+const EXIT_MS = 60_000;
 
 const require = createRequire(import.meta.url);
 // bin/mocha.js would start a process of its own for the loader.
 const MOCHA = path.join(path.dirname(require.resolve('mocha/package.json')), 'lib/cli/cli.js');
+const TSX = import.meta.resolve('tsx');
 const REPORTER = path.join(import.meta.dirname, 'reporter.cjs');
 
 export class Worker {
@@ -42,7 +44,7 @@ export class Worker {
     hear: { readonly event: (event: Event) => void; readonly text: (text: string) => void },
   ) {
     const { cwd, mocha, env, silenceMs } = options;
-    const child = spawn(process.execPath, ['--import', 'tsx', MOCHA, '--reporter', REPORTER, ...mocha, ...files], {
+    const child = spawn(process.execPath, ['--import', TSX, MOCHA, '--reporter', REPORTER, ...mocha, ...files], {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -77,9 +79,11 @@ export class Worker {
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null || this.#child.pid === undefined) return;
     this.#problem ??= 'was interrupted';
+    const family = familyOf(this.#child.pid);
     this.#child.kill('SIGINT');
-    const timer = setTimeout(() => this.#kill(), GRACE_MS);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), GRACE_MS);
     await this.ended.finally(() => clearTimeout(timer));
+    await endLeft(family);
   }
 
   #hang(ms: number): void {
@@ -89,8 +93,14 @@ export class Worker {
   #kill(): void {
     if (this.#child.pid === undefined) return;
     const family = familyOf(this.#child.pid);
-    // Its engines have wardens of their own, which end them in order once it is gone.
-    endAll(family.slice(0, 1), 'SIGKILL');
-    setTimeout(() => endAll(family, 'SIGKILL'), 2000);
+    this.#child.kill('SIGKILL');
+    void endLeft(family);
   }
+}
+
+/** Who outlives a process of tests though nobody ends it. Engines have wardens, which end them in order. */
+async function endLeft(family: ReturnType<typeof familyOf>): Promise<void> {
+  const until = Date.now() + WARDENS_MS;
+  while (isAnyLeft(family) && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
+  endAll(family, 'SIGKILL');
 }
