@@ -11,9 +11,9 @@ import {
   toJobId,
 } from 'agenda';
 import { GantryError } from '../../core/api.ts';
-import type { Crew } from './crew.ts';
-import type { Item } from './performer.ts';
 import { keyOf } from './run-data.ts';
+import type { ActiveRun } from './runner.ts';
+import type { Worker } from './worker.ts';
 
 /** The one kind of job that Agenda knows here: what it runs is told by its data. */
 export const RUN = 'gantry.run';
@@ -33,11 +33,11 @@ export class OdbBackend implements AgendaBackend, JobRepository {
   readonly ownsConnection = true;
   readonly notificationChannel = new InMemoryNotificationChannel();
   readonly repository = this;
-  readonly #crew: () => Crew;
-  readonly #given = new Map<string, { readonly item: Item; job: JobParameters }>();
+  readonly #worker: () => Worker;
+  readonly #given = new Map<string, { readonly active: ActiveRun; job: JobParameters }>();
 
-  constructor(crew: () => Crew) {
-    this.#crew = crew;
+  constructor(worker: () => Worker) {
+    this.#worker = worker;
   }
 
   /** The odb has connected already. */
@@ -56,9 +56,9 @@ export class OdbBackend implements AgendaBackend, JobRepository {
 
   async getNextJobToRun(name: string): Promise<JobParameters | undefined> {
     if (name !== RUN) return undefined;
-    const item = this.#crew().next();
-    if (item === null) return undefined;
-    const key = keyOf(item.run);
+    const active = this.#worker().next();
+    if (active === null) return undefined;
+    const key = keyOf(active.run);
     const job: JobParameters = {
       _id: toJobId(key),
       name: RUN,
@@ -66,15 +66,15 @@ export class OdbBackend implements AgendaBackend, JobRepository {
       nextRunAt: DUE,
       type: 'normal',
       lockedAt: NEVER,
-      data: { token: item.run.token, attempt: item.run.attempt },
+      data: { token: active.run.token, attempt: active.run.attempt },
     };
-    this.#given.set(key, { item, job });
+    this.#given.set(key, { active, job });
     return job;
   }
 
   /** What Agenda runs by this id. */
-  itemOf(id: string): Item | null {
-    return this.#given.get(id)?.item ?? null;
+  activeRun(id: string): ActiveRun | null {
+    return this.#given.get(id)?.active ?? null;
   }
 
   /** Progress and times, while it is in hand; the outcome is the odb's. */
@@ -91,12 +91,12 @@ export class OdbBackend implements AgendaBackend, JobRepository {
   }
   async unlockJobs(ids: readonly string[]): Promise<void> {
     for (const id of ids) {
-      if (this.#given.delete(String(id))) this.#crew().putBack(String(id));
+      if (this.#given.delete(String(id))) this.#worker().putBack(String(id));
     }
   }
   async lockJob(job: JobParameters): Promise<JobParameters | undefined> {
     const given = this.#given.get(String(job._id));
-    return given?.item.call === null ? given.job : undefined;
+    return given?.active.call === null ? given.job : undefined;
   }
 
   async getJobById(id: string): Promise<JobParameters | null> {

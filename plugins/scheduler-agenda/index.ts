@@ -12,7 +12,7 @@ import {
 } from '../../core/api.ts';
 import { OdbBackend, RUN } from './backend.ts';
 import { machineClock } from './clock.ts';
-import { worksOf } from './works.ts';
+import { schedulerParts } from './parts.ts';
 
 const Config = Type.Object(
   {
@@ -96,33 +96,33 @@ export default definePlugin({
   create({ id, config, log, hooks, odb, records, timetable, services, server, bus }): Scheduler & Lifecycle {
     checkLeases(id, config);
     const { runs, leases } = odb;
-    const backend: OdbBackend = new OdbBackend(() => crew);
-    const works = worksOf({
+    const backend: OdbBackend = new OdbBackend(() => worker);
+    const parts = schedulerParts({
       ...{ runs, leases, records, timetable, services, hooks, server, log, config },
       clock: machineClock,
       instance: randomUUID(),
       publish: () => bus?.publish({ topic: 'runs', revision: 0, from: server.name }),
       onQueued: () => backend.wake(),
     });
-    const { crew, operations } = works;
+    const { worker, operations } = parts;
     let agenda: Agenda | null = null;
     let unsubscribe = () => {};
 
     hooks.ready.tap(id, () => {
-      works.start();
+      parts.start();
       unsubscribe =
         bus?.subscribe(({ topic }) => {
-          if (topic === 'runs') works.hear();
+          if (topic === 'runs') parts.hear();
         }) ?? unsubscribe;
     });
-    hooks.draining.tapPromise(id, () => works.leave());
+    hooks.draining.tapPromise(id, () => parts.leave());
 
     return {
       ...operations,
       get problem() {
-        return works.status().problem;
+        return parts.status().problem;
       },
-      status: () => works.status().status,
+      status: () => parts.status().status,
 
       async start() {
         const made = new Agenda({
@@ -131,21 +131,21 @@ export default definePlugin({
           ...{ lockLimit: 0, defaultLockLimit: 0, defaultLockLifetime: LOCK_MS },
         });
         made.define(RUN, async (job) => {
-          const item = backend.itemOf(String(job.attrs._id));
-          if (item !== null) await crew.run(item);
+          const active = backend.activeRun(String(job.attrs._id));
+          if (active !== null) await worker.run(active);
         });
         made.on('error', (error: unknown) => log.error({ error: toGantryError(error) }, 'the runner of jobs failed'));
         agenda = made;
         await made.start();
       },
-      pause: () => works.close(),
+      pause: () => parts.close(),
       async stop() {
         unsubscribe();
-        await works.stop(async () => agenda?.stop());
-        if (crew.inHand.length > 0) {
+        await parts.stop(async () => agenda?.stop());
+        if (worker.inFlight.length > 0) {
           const error = new GantryError('RUN_INTERRUPTED', 'Runs did not end when they were told to');
           log.warn(
-            { error, left: crew.inHand.length },
+            { error, left: worker.inFlight.length },
             'runs were cut off; another server will tell that they were interrupted',
           );
         }

@@ -16,18 +16,18 @@ import {
   timesOf,
 } from '../../core/api.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
-import type { Crew } from './crew.ts';
+import { type HeldLeases, SCHEDULER } from './leases.ts';
 import { backfillToken } from './plan.ts';
 import { attemptOf, checkKept, type RunData } from './run-data.ts';
-import { SCHEDULER, type Tenure } from './tenure.ts';
+import type { Worker } from './worker.ts';
 
-interface Parts {
+interface Deps {
   readonly runs: Runs;
   readonly leases: Leases;
   readonly records: Pick<Records, 'get'>;
   readonly timetable: Timetable;
-  readonly tenure: Tenure;
-  readonly crew: Crew;
+  readonly heldLeases: HeldLeases;
+  readonly worker: Worker;
   readonly time: DatabaseTime;
   readonly clock: Clock;
   /** Of each job. */
@@ -45,67 +45,67 @@ const MOST_BACKFILLED = 10_000;
 const DID_NOT_RUN: ReadonlySet<string> = new Set(['missed', 'skipped', 'cancelled']);
 
 /** Keeps a durable call, and starts it here where there is room. */
-export async function accept(parts: Parts, call: DurableCall): Promise<string> {
+export async function accept(deps: Deps, call: DurableCall): Promise<string> {
   checkCall(call);
-  const { runs, crew, onAdded } = parts;
-  const now = await nowOf(parts);
+  const { runs, worker, onAdded } = deps;
+  const now = await nowOf(deps);
   const { service, input, verb, cid, channel, identity, traceparent, callback, timeoutMs, key, afterMs } = call;
   const data: RunData = {
     ...{ input, verb, cid, channel, identity, traceparent, callback, timeoutMs },
     ...{ backoffMs: call.backoffMs, maxBackoffMs: call.maxBackoffMs },
   };
   const token = key === null ? randomUUID().replaceAll('-', '') : digest('call', service, key);
-  const by = afterMs === 0 && crew.free > 0 ? crew.runner() : null;
+  const by = afterMs === 0 && worker.free > 0 ? worker.asRunner() : null;
   const readyAt = now + afterMs;
   const row: NewRun = {
     ...{ token, attempt: 1, source: 'call', job: null, service, dueAt: readyAt, readyAt, pool: 'any' },
     ...{ attempts: call.attempts, count: 1, data, by, outcome: null, reason: null },
   };
-  const added = await add(parts, row, by);
+  const added = await add(deps, row, by);
   if (added === null) {
     // Its lease ended in that moment: another server, or this one later, starts it.
     await runs.add([{ ...row, by: null }], null);
     onAdded();
-  } else if (added.by !== null) crew.admit([attemptOf({ ...added, by: added.by })]);
+  } else if (added.by !== null) worker.admit([attemptOf({ ...added, by: added.by })]);
   else onAdded();
   return token;
 }
 
 /** The row, where this asking added it; without an owner where it was there before. Null: not with this owner. */
-async function add({ runs, tenure, crew }: Parts, row: NewRun, by: Runner | null): Promise<NewRun | null> {
+async function add({ runs, heldLeases, worker }: Deps, row: NewRun, by: Runner | null): Promise<NewRun | null> {
   try {
-    const added = await runs.add([row], by === null ? null : tenure.ownFence());
+    const added = await runs.add([row], by === null ? null : heldLeases.ownFence());
     return added.length === 0 ? { ...row, by: null } : row;
   } catch (thrown) {
     if (by !== null && isGantryError(thrown) && thrown.code === 'LEASE_LOST') return null;
     // It may be there, and running in the name of this server.
-    crew.doubt();
-    void crew.poll();
+    worker.doubt();
+    void worker.poll();
     throw thrown;
   }
 }
 
 /** Runs a job now. */
-export async function fire(parts: Parts, name: string, { name: by, cid }: Asker, payload: unknown): Promise<string> {
+export async function fire(deps: Deps, name: string, { name: by, cid }: Asker, payload: unknown): Promise<string> {
   checkKept(payload, 'The payload');
-  const job = await find(parts, name);
-  const now = await nowOf(parts);
+  const job = await find(deps, name);
+  const now = await nowOf(deps);
   const token = randomUUID().replaceAll('-', '');
   const data: RunData = { by, cid, ...(payload === undefined ? {} : { input: payload }) };
-  await parts.runs.add([{ ...rowOf(job, now, token), source: 'manual', data }], null);
-  parts.onAdded();
+  await deps.runs.add([{ ...rowOf(job, now, token), source: 'manual', data }], null);
+  deps.onAdded();
   return token;
 }
 
 /** Runs a job for what is due in a period and did not run. */
 export async function backfill(
-  parts: Parts,
+  deps: Deps,
   name: string,
   { from, until, limit }: Backfill,
   { name: by }: Asker,
 ): Promise<{ readonly due: number; readonly added: number }> {
-  const job = await find(parts, name);
-  const [first, last] = [from.getTime(), Math.min(until.getTime(), await nowOf(parts))];
+  const job = await find(deps, name);
+  const [first, last] = [from.getTime(), Math.min(until.getTime(), await nowOf(deps))];
   if (!(limit >= 1 && limit <= MOST_BACKFILLED)) throw invalid('/limit', `1 to ${MOST_BACKFILLED}`, String(limit));
   if (!(first <= last)) {
     const period = `${from.toISOString()} to ${until.toISOString()}`;
@@ -114,29 +114,29 @@ export async function backfill(
   const { times, count, more } = timesOf(job).between(first - 1, last, limit);
   if (count > limit || more)
     throw invalid('/until', `a period with at most ${limit} due times`, `${count}${more ? ' or more' : ''}`);
-  await checkKnown(parts, job, first);
-  const ran = await ranIn(parts, name, first, last);
-  const decided = await decidedUntil(parts);
+  await checkKnown(deps, job, first);
+  const ran = await ranIn(deps, name, first, last);
+  const decided = await decidedUntil(deps);
   const due = times.filter((time) => time <= decided && !ran.has(time));
   const data: RunData = { by };
   const rows = due.map(
     (time): NewRun => ({ ...rowOf(job, time, backfillToken(name, time)), source: 'backfill', pool: 'queue', data }),
   );
-  const added = await parts.runs.add(rows, null);
-  if (added.length > 0) parts.onAdded();
+  const added = await deps.runs.add(rows, null);
+  if (added.length > 0) deps.onAdded();
   return { due: due.length, added: added.length };
 }
 
 /** Ends what waits; what runs is told, here or, where it finds out, elsewhere. */
-export async function cancel(parts: Parts, token: string, { name }: Asker): Promise<boolean> {
-  const { runs, crew, onAdded } = parts;
+export async function cancel(deps: Deps, token: string, { name }: Asker): Promise<boolean> {
+  const { runs, worker, onAdded } = deps;
   const reason = `cancelled by ${name}`;
   // It may begin, or end and be tried again, just now.
   for (let left = CANCEL_TRIES; left > 0; left--) {
     const open = (await runs.find(token)).find(({ state }) => state !== 'ended');
     if (open === undefined) return false;
-    if (crew.cancel(token)) return true;
-    const end = { token, attempt: open.attempt, outcome: 'cancelled', endedAt: await nowOf(parts), reason } as const;
+    if (worker.cancel(token)) return true;
+    const end = { token, attempt: open.attempt, outcome: 'cancelled', endedAt: await nowOf(deps), reason } as const;
     const ended = await runs.end([{ ...end, code: null, dead: false, followers: [] }], open.owner, null);
     if (ended.length === 0) continue;
     onAdded();
@@ -146,7 +146,7 @@ export async function cancel(parts: Parts, token: string, { name }: Asker): Prom
 }
 
 /** By the clock of the database, which must have been asked once: that of this machine may be wrong by hours. */
-export async function nowOf({ time, clock, leases }: Pick<Parts, 'time' | 'clock' | 'leases'>): Promise<number> {
+export async function nowOf({ time, clock, leases }: Pick<Deps, 'time' | 'clock' | 'leases'>): Promise<number> {
   if (!time.isKnown) {
     const askedAt = clock.steady();
     const { now } = await leases.renew([]);
@@ -156,13 +156,13 @@ export async function nowOf({ time, clock, leases }: Pick<Parts, 'time' | 'clock
 }
 
 /** Later ones are the holder's to decide on. */
-async function decidedUntil({ leases, time }: Parts): Promise<number> {
+async function decidedUntil({ leases, time }: Deps): Promise<number> {
   const found = (await leases.renew([])).leases.find(({ name }) => name === SCHEDULER);
   return found?.mark ?? time.now();
 }
 
 /** What is forgotten may have run. Throws INVALID for a period that begins before what is known. */
-async function checkKnown({ runs, keepRuns, keepMs, time }: Parts, { name, since }: Job, from: number): Promise<void> {
+async function checkKnown({ runs, keepRuns, keepMs, time }: Deps, { name, since }: Job, from: number): Promise<void> {
   let known = time.now() - keepMs;
   // Before there was such a job, it did not run.
   if (since >= known) known = Number.NEGATIVE_INFINITY;
@@ -184,7 +184,7 @@ function iso(ms: number): string {
 }
 
 /** Due times that have run, or are to. */
-async function ranIn({ runs }: Parts, job: string, from: number, until: number): Promise<Set<number>> {
+async function ranIn({ runs }: Deps, job: string, from: number, until: number): Promise<Set<number>> {
   const ran = new Set<number>();
   let after: string | undefined;
   do {
@@ -208,7 +208,7 @@ function rowOf(job: Job, dueAt: number, token: string): NewRun {
   };
 }
 
-async function find({ timetable, records }: Parts, name: string): Promise<Job> {
+async function find({ timetable, records }: Deps, name: string): Promise<Job> {
   const known = timetable.get(name);
   if (known !== null) return known;
   try {

@@ -17,7 +17,7 @@ export interface Entry {
 /** Places that may be left over. */
 const SPARE = 1000;
 
-interface Place {
+interface HeapEntry {
   readonly entry: Entry;
   readonly ready: number;
 }
@@ -38,7 +38,7 @@ export interface DueTimes {
 /** What is due next, of all jobs. Each next time follows from the job's definition, never from the run before. */
 export class Plan {
   readonly #entries = new Map<string, Entry>();
-  readonly #heap = new Heap<Place>((one, other) => one.ready < other.ready);
+  readonly #heap = new Heap<HeapEntry>((one, other) => one.ready < other.ready);
   #longestJitterMs = 0;
 
   get size(): number {
@@ -75,7 +75,7 @@ export class Plan {
     while (true) {
       const first = this.#heap.peek();
       if (first === undefined) return null;
-      if (this.#stands(first)) return first.ready;
+      if (this.#isCurrent(first)) return first.ready;
       this.#heap.pop();
     }
   }
@@ -86,7 +86,7 @@ export class Plan {
     while (found.length < limit) {
       const ready = this.nextReady();
       if (ready === null || ready > now) return found;
-      const { entry } = this.#heap.pop() as Place;
+      const { entry } = this.#heap.pop() as HeapEntry;
       const due = dueTimes(entry, now);
       if (due !== null) found.push(due);
       else this.putBack(entry);
@@ -105,10 +105,10 @@ export class Plan {
     if (entry.due === null || this.#entries.get(entry.job.name) !== entry) return;
     this.#heap.push({ entry, ready: entry.ready });
     // What was dropped or settled stays in the heap until it comes to the top, which may be in years.
-    if (this.#heap.size > 2 * this.#entries.size + SPARE) this.#heap.keep((place) => this.#stands(place));
+    if (this.#heap.size > 2 * this.#entries.size + SPARE) this.#heap.keep((one) => this.#isCurrent(one));
   }
   /** Places in the heap, those that stand no longer too. */
-  get places(): number {
+  get heapSize(): number {
     return this.#heap.size;
   }
 
@@ -122,7 +122,7 @@ export class Plan {
   }
 
   /** An entry is in the heap once for each time that it was settled: the latest one stands. */
-  #stands({ entry, ready }: Place): boolean {
+  #isCurrent({ entry, ready }: HeapEntry): boolean {
     return this.#entries.get(entry.job.name) === entry && entry.due !== null && entry.ready === ready;
   }
 }

@@ -1,9 +1,9 @@
 import { GantryError, type SchedulerStatus } from '../../core/api.ts';
 import type { DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
-import type { Crew } from './crew.ts';
-import type { Duty } from './duty.ts';
-import type { Tenure } from './tenure.ts';
+import type { Leader } from './leader.ts';
+import type { HeldLeases } from './leases.ts';
+import type { Worker } from './worker.ts';
 
 /** Of the last look at the database. */
 export interface Counts {
@@ -13,10 +13,10 @@ export interface Counts {
   readonly waitingSince: number | null;
 }
 
-interface Parts {
-  readonly tenure: Tenure;
-  readonly duty: Duty;
-  readonly crew: Crew;
+interface Deps {
+  readonly heldLeases: HeldLeases;
+  readonly leader: Leader;
+  readonly worker: Worker;
   readonly time: DatabaseTime;
   readonly counters: Counters;
   readonly counts: Counts | null;
@@ -35,31 +35,31 @@ const SET_BACK_MS = 10_000;
 const WAITING_MS = 60_000;
 
 /** What this server knows, and what is wrong with it. Asks nobody. */
-export function statusOf(parts: Parts): { readonly status: SchedulerStatus; readonly problem: GantryError | null } {
-  const { tenure, duty, crew, time, counters, counts, standsBack, paused } = parts;
+export function statusOf(deps: Deps): { readonly status: SchedulerStatus; readonly problem: GantryError | null } {
+  const { heldLeases, leader, worker, time, counters, counts, standsBack, paused } = deps;
   const now = time.now();
-  const heldAt = tenure.heldAt;
-  const isVacant = tenure.vacantMs > VACANT_MS;
-  const overdue = tenure.isHolder && duty.isReady && !paused ? overdueOf(duty, now) : [];
+  const heldAt = heldLeases.heldAt;
+  const isVacant = heldLeases.vacantMs > VACANT_MS;
+  const overdue = heldLeases.isHolder && leader.isReady && !paused ? overdueOf(leader, now) : [];
   const status: SchedulerStatus = {
-    holder: isVacant ? null : tenure.holder,
-    isHolder: tenure.isHolder,
+    holder: isVacant ? null : heldLeases.holder,
+    isHolder: heldLeases.isHolder,
     standsBack,
     heldAt: heldAt === null ? null : new Date(heldAt),
     paused,
-    planned: tenure.isHolder && duty.isReady ? duty.plan.size : null,
+    planned: heldLeases.isHolder && leader.isReady ? leader.plan.size : null,
     overdue: overdue.slice(0, MOST_TOLD),
-    inHand: crew.inHand.map(({ run: { token, attempt, job, service } }) => ({ token, attempt, job, service })),
+    inHand: worker.inFlight.map(({ run: { token, attempt, job, service } }) => ({ token, attempt, job, service })),
     waiting: counts?.waiting ?? null,
     dead: counts?.dead ?? null,
     aheadMs: time.aheadMs,
     counters: counters.snapshot(),
   };
   const found =
-    crew.problem ??
-    problemOf(tenure, status, overdue.length) ??
+    worker.problem ??
+    problemOf(heldLeases, status, overdue.length) ??
     waitingProblem(now - (counts?.waitingSince ?? now)) ??
-    aheadProblem((tenure.isHolder ? (duty.mark ?? now) : now) - now);
+    aheadProblem((heldLeases.isHolder ? (leader.mark ?? now) : now) - now);
   return { status, problem: found };
 }
 
@@ -83,9 +83,9 @@ function aheadProblem(ms: number): GantryError | null {
   );
 }
 
-function overdueOf(duty: Duty, now: number) {
+function overdueOf(leader: Leader, now: number) {
   const found = [];
-  for (const { job, due, ready } of duty.plan.entries()) {
+  for (const { job, due, ready } of leader.plan.entries()) {
     if (due === null || now - ready <= Math.max(LATE_MS, job.missed.lateMs)) continue;
     found.push({ job: job.name, dueAt: new Date(due), lateMs: now - due });
   }
@@ -93,11 +93,11 @@ function overdueOf(duty: Duty, now: number) {
 }
 
 function problemOf(
-  tenure: Tenure,
+  heldLeases: HeldLeases,
   { overdue, holder, standsBack }: SchedulerStatus,
   count: number,
 ): GantryError | null {
-  const { problem } = tenure;
+  const { problem } = heldLeases;
   const code = 'SCHEDULER_UNAVAILABLE';
   if (problem !== null) {
     const hint = problem.hint === undefined ? {} : { hint: problem.hint };
@@ -107,7 +107,7 @@ function problemOf(
     });
   }
   // One that has just started is about to take it, unless it stands back.
-  if (holder === null && (tenure.vacantMs > VACANT_MS || standsBack !== null)) {
+  if (holder === null && (heldLeases.vacantMs > VACANT_MS || standsBack !== null)) {
     return new GantryError(code, 'No server runs the scheduler', {
       hint: 'A server that is ready, online and has scheduler.agenda takes it within seconds: gantry scheduler status tells what each one says.',
     });

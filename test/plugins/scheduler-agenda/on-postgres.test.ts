@@ -1,7 +1,7 @@
 import { needs, postgres } from '../../engines/index.ts';
 import { odbDatabase } from '../../engines/odb-plugins.ts';
-import { quickScheduler } from '../../fixtures/scheduler/quick.ts';
 import { testScheduler } from '../../kit/index.ts';
+import { quickScheduler } from './fixtures/quick.ts';
 
 describe('scheduler.agenda on PostgreSQL', () => {
   const engine = needs(postgres);

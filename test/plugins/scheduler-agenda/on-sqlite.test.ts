@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { odbDatabase } from '../../engines/odb-plugins.ts';
-import { quickScheduler } from '../../fixtures/scheduler/quick.ts';
 import { testScheduler } from '../../kit/index.ts';
+import { quickScheduler } from './fixtures/quick.ts';
 
 describe('scheduler.agenda on SQLite', () => {
   testScheduler({

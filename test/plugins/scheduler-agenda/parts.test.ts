@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import { type Attempt, type Job, jobOf, type NewRun } from '../../../core/api.ts';
-import { Book } from '../../../plugins/scheduler-agenda/book.ts';
 import { type Clock, DatabaseTime, machineClock } from '../../../plugins/scheduler-agenda/clock.ts';
 import { Counters } from '../../../plugins/scheduler-agenda/counters.ts';
-import { Hint } from '../../../plugins/scheduler-agenda/hint.ts';
-import { type Ending, sequelOf } from '../../../plugins/scheduler-agenda/next.ts';
+import { OpenRuns } from '../../../plugins/scheduler-agenda/open-runs.ts';
 import { attemptOf, checkKept } from '../../../plugins/scheduler-agenda/run-data.ts';
+import { type Ending, sequelOf } from '../../../plugins/scheduler-agenda/sequel.ts';
+import { Throttle } from '../../../plugins/scheduler-agenda/throttle.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 
@@ -18,42 +18,52 @@ function run(of: Partial<Attempt> = {}): Attempt {
 }
 
 describe('scheduler.agenda is made of parts', () => {
-  describe('the book of what is open', () => {
+  describe('the open runs of each job', () => {
     const waiting = (token: string, dueAt: number, job = 'j') =>
       run({ token, job, dueAt, state: 'waiting', owner: null, pool: 'queue' });
     const queued = (token: string, dueAt: number, job = 'j') => ({ token, attempt: 1, job, dueAt });
 
     it('knows what is under way, and what waits for it', () => {
-      const book = new Book();
-      expect([book.underWay('j'), book.queued('j'), book.isOpen('j'), book.size]).to.deep.equal([false, 0, false, 0]);
-      book.begin('j', 't1');
-      book.queue(queued('t2', 2));
-      expect([book.underWay('j'), book.queued('j'), book.isOpen('j'), book.size]).to.deep.equal([true, 1, true, 1]);
-      expect(book.release(10), 'one is under way').to.deep.equal([]);
-      book.end('j', 't1');
-      expect([book.underWay('j'), book.isOpen('j')]).to.deep.equal([false, true]);
-      expect(book.release(10)).to.deep.equal([queued('t2', 2)]);
-      expect([book.underWay('j'), book.queued('j')]).to.deep.equal([true, 0]);
-      book.end('j', 't2');
-      expect([book.isOpen('j'), book.size, [...book.tokens()]]).to.deep.equal([false, 0, []]);
-      book.end('nobody', 't');
+      const openRuns = new OpenRuns();
+      expect([openRuns.underWay('j'), openRuns.queued('j'), openRuns.isOpen('j'), openRuns.size]).to.deep.equal([
+        false,
+        0,
+        false,
+        0,
+      ]);
+      openRuns.begin('j', 't1');
+      openRuns.queue(queued('t2', 2));
+      expect([openRuns.underWay('j'), openRuns.queued('j'), openRuns.isOpen('j'), openRuns.size]).to.deep.equal([
+        true,
+        1,
+        true,
+        1,
+      ]);
+      expect(openRuns.release(10), 'one is under way').to.deep.equal([]);
+      openRuns.end('j', 't1');
+      expect([openRuns.underWay('j'), openRuns.isOpen('j')]).to.deep.equal([false, true]);
+      expect(openRuns.release(10)).to.deep.equal([queued('t2', 2)]);
+      expect([openRuns.underWay('j'), openRuns.queued('j')]).to.deep.equal([true, 0]);
+      openRuns.end('j', 't2');
+      expect([openRuns.isOpen('j'), openRuns.size, [...openRuns.tokens()]]).to.deep.equal([false, 0, []]);
+      openRuns.end('nobody', 't');
     });
 
     it('releases one of each job, the earliest due first, and no more than asked for', () => {
-      const book = new Book();
-      for (const due of [3, 1, 2]) book.queue(queued(`a${due}`, due, 'a'));
-      book.queue(queued('b1', 1, 'b'));
-      expect(book.release(1).map(({ token }) => token)).to.deep.equal(['a1']);
-      expect(book.release(10).map(({ token }) => token)).to.deep.equal(['b1']);
+      const openRuns = new OpenRuns();
+      for (const due of [3, 1, 2]) openRuns.queue(queued(`a${due}`, due, 'a'));
+      openRuns.queue(queued('b1', 1, 'b'));
+      expect(openRuns.release(1).map(({ token }) => token)).to.deep.equal(['a1']);
+      expect(openRuns.release(10).map(({ token }) => token)).to.deep.equal(['b1']);
       for (const due of [2, 3]) {
-        book.end('a', `a${due - 1}`);
-        expect(book.release(10).map(({ token }) => token)).to.deep.equal([`a${due}`]);
+        openRuns.end('a', `a${due - 1}`);
+        expect(openRuns.release(10).map(({ token }) => token)).to.deep.equal([`a${due}`]);
       }
     });
 
     it('takes over what the database has, and nothing that ended while that was asked', async () => {
-      const book = new Book();
-      book.begin('old', 't0');
+      const openRuns = new OpenRuns();
+      openRuns.begin('old', 't0');
       const found = [
         run({ token: 't1', job: 'a' }),
         run({ token: 't2', job: 'a', state: 'waiting', attempt: 2 }),
@@ -61,21 +71,21 @@ describe('scheduler.agenda is made of parts', () => {
         run({ token: 't4', job: 'b' }),
         run({ token: 't5', job: null }),
       ];
-      await book.survey(async () => {
-        book.end('b', 't4');
+      await openRuns.survey(async () => {
+        openRuns.end('b', 't4');
         return found;
       });
-      expect([book.isOpen('old'), book.isOpen('b'), book.size]).to.deep.equal([false, false, 1]);
-      expect([...book.tokens()]).to.deep.equal(['t1', 't2']);
-      expect(book.queued('a')).to.equal(1);
+      expect([openRuns.isOpen('old'), openRuns.isOpen('b'), openRuns.size]).to.deep.equal([false, false, 1]);
+      expect([...openRuns.tokens()]).to.deep.equal(['t1', 't2']);
+      expect(openRuns.queued('a')).to.equal(1);
     });
 
     it('stays what it is where the database does not answer', async () => {
-      const book = new Book();
-      book.begin('j', 't1');
-      const asking = book.survey(() => Promise.reject(new Error('away')));
+      const openRuns = new OpenRuns();
+      openRuns.begin('j', 't1');
+      const asking = openRuns.survey(() => Promise.reject(new Error('away')));
       expect(await asking.catch((error: Error) => error.message)).to.equal('away');
-      expect([...book.tokens()]).to.deep.equal(['t1']);
+      expect([...openRuns.tokens()]).to.deep.equal(['t1']);
     });
   });
 
@@ -287,7 +297,7 @@ describe('scheduler.agenda is made of parts', () => {
       }
     };
     let count = 0;
-    const hint = new Hint(clock, 100, () => void count++);
+    const hint = new Throttle(clock, 100, () => void count++);
     hint.tell();
     expect(count).to.equal(1);
     for (let i = 0; i < 10; i++) {

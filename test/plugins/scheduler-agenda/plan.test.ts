@@ -139,7 +139,7 @@ describe('scheduler.agenda plans', () => {
       plan.put(job(`goes ${i}`, far), START);
       plan.drop(`goes ${i}`);
     }
-    expect(plan.places).to.be.below(1200);
+    expect(plan.heapSize).to.be.below(1200);
     expect(plan.take(START + 1e11, 100)).to.have.lengthOf(21);
   });
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { simulate } from '../../fixtures/scheduler/world.ts';
+import { simulate } from './fixtures/world.ts';
 
 /** How many worlds are tried; another seed makes others of them. */
 const SEEDS = Number(process.env['GANTRY_TEST_SEEDS'] ?? 1000);

@@ -9,7 +9,7 @@ import {
 } from '../../core/api.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 
-export interface TenureParts {
+export interface HeldLeasesDeps {
   readonly leases: Leases;
   readonly clock: Clock;
   readonly time: DatabaseTime;
@@ -50,14 +50,14 @@ interface Given {
 }
 
 export const SCHEDULER = 'scheduler';
-const RUNNER = 'runner:';
+const RUN_LEASE_PREFIX = 'runner:';
 
 /** Whose runs a lease is for; null: it is another one. */
 export function ownerOf({ name }: Pick<Lease, 'name'>): string | null {
-  return name.startsWith(RUNNER) ? name.slice(RUNNER.length) : null;
+  return name.startsWith(RUN_LEASE_PREFIX) ? name.slice(RUN_LEASE_PREFIX.length) : null;
 }
-export function leaseOf(owner: string): string {
-  return `${RUNNER}${owner}`;
+export function runLeaseName(owner: string): string {
+  return `${RUN_LEASE_PREFIX}${owner}`;
 }
 
 /**
@@ -65,12 +65,12 @@ export function leaseOf(owner: string): string {
  * scheduler's. Each is believed for less time than the database gives it, counted from before it was asked, on a clock
  * that nobody sets: so who takes it next cannot have it before this server has let go.
  */
-export class Tenure {
-  readonly #parts: TenureParts;
-  #runner: Held | null = null;
-  #scheduler: Held | null = null;
+export class HeldLeases {
+  readonly #deps: HeldLeasesDeps;
+  #runLease: Held | null = null;
+  #schedulerLease: Held | null = null;
   #lives = 0;
-  #terms = 0;
+  #takes = 0;
   #marked: number | null = null;
   #beating: Promise<void> | null = null;
   #cancelBeat: () => void = () => {};
@@ -83,8 +83,8 @@ export class Tenure {
   #watchedAt = Number.POSITIVE_INFINITY;
   #steps = 0;
 
-  constructor(parts: TenureParts) {
-    this.#parts = parts;
+  constructor(deps: HeldLeasesDeps) {
+    this.#deps = deps;
   }
 
   get problem(): GantryError | null {
@@ -100,7 +100,7 @@ export class Tenure {
   }
   /** For how long nobody was seen to hold it, since this server looks. */
   get vacantMs(): number {
-    return this.#parts.clock.steady() - this.#watchedAt;
+    return this.#deps.clock.steady() - this.#watchedAt;
   }
   /** How often the clock of the database was set, as far as it was seen. */
   get steps(): number {
@@ -109,37 +109,37 @@ export class Tenure {
 
   /** Whose its runs are; null while it has no lease that shows that it is alive. */
   get owner(): string | null {
-    const held = this.#runner;
-    return held !== null && this.#parts.clock.steady() < held.until ? held.holder : null;
+    const held = this.#runLease;
+    return held !== null && this.#deps.clock.steady() < held.until ? held.holder : null;
   }
   get isHolder(): boolean {
-    const held = this.#scheduler;
-    return held !== null && this.#parts.clock.steady() < held.until && this.owner !== null;
+    const held = this.#schedulerLease;
+    return held !== null && this.#deps.clock.steady() < held.until && this.owner !== null;
   }
   /** What whoever holds it next would be told, as far as that is kept. */
   get marked(): number | null {
     return this.#marked;
   }
   get epoch(): number {
-    return this.#scheduler?.epoch ?? 0;
+    return this.#schedulerLease?.epoch ?? 0;
   }
 
   /** What may only be done as the holder. Throws LEASE_LOST. */
   fence(): Fence {
-    const held = this.#scheduler;
+    const held = this.#schedulerLease;
     if (held === null || !this.isHolder) throw lost('the scheduler');
     return { lease: SCHEDULER, holder: held.holder, epoch: held.epoch };
   }
   /** What may only be done while its runs are its own. Throws LEASE_LOST. */
   ownFence(): Fence {
-    const held = this.#runner;
+    const held = this.#runLease;
     if (held === null || this.owner === null) throw lost('its runs');
-    return { lease: leaseOf(held.holder), holder: held.holder, epoch: held.epoch };
+    return { lease: runLeaseName(held.holder), holder: held.holder, epoch: held.epoch };
   }
 
   start(): void {
     this.#stopped = false;
-    this.#watchedAt = this.#parts.clock.steady();
+    this.#watchedAt = this.#deps.clock.steady();
     this.#beatAfter(0);
   }
 
@@ -159,18 +159,18 @@ export class Tenure {
     await this.#release(this.#surrender() ?? given);
   }
   #surrender(): Given | null {
-    const held = this.#scheduler;
+    const held = this.#schedulerLease;
     if (held === null) return null;
-    const mark = this.#parts.mark();
+    const mark = this.#deps.mark();
     this.#drop('it was given away');
     return { held, mark };
   }
   async #release(given: Given | null): Promise<void> {
     if (given === null) return;
     const { held, mark } = given;
-    const { leases, log } = this.#parts;
+    const { leases, log } = this.#deps;
     try {
-      if (mark !== null) await leases.renew([{ ...this.#renewal(SCHEDULER, held, this.#parts.leaseMs), mark }]);
+      if (mark !== null) await leases.renew([{ ...this.#renewal(SCHEDULER, held, this.#deps.leaseMs), mark }]);
       await leases.release(SCHEDULER, held.holder, held.epoch);
     } catch (error) {
       log.debug({ error }, "the scheduler's lease is left to end by itself");
@@ -179,7 +179,7 @@ export class Tenure {
 
   /** What was found is not this server's any more: a fence said so. */
   refused(): void {
-    if (this.#scheduler !== null) this.#drop('another server may have it');
+    if (this.#schedulerLease !== null) this.#drop('another server may have it');
   }
 
   /** Ends all; its runs must have ended. */
@@ -189,13 +189,13 @@ export class Tenure {
     await this.letGo();
     await this.#beating;
     this.#cancelWatch();
-    const held = this.#runner;
-    this.#runner = null;
+    const held = this.#runLease;
+    this.#runLease = null;
     if (held === null) return;
-    const { leases, log } = this.#parts;
+    const { leases, log } = this.#deps;
     try {
-      await leases.release(leaseOf(held.holder), held.holder, held.epoch);
-      await leases.remove(leaseOf(held.holder), held.holder);
+      await leases.release(runLeaseName(held.holder), held.holder, held.epoch);
+      await leases.remove(runLeaseName(held.holder), held.holder);
     } catch (error) {
       log.debug({ error }, 'the lease of the runs is left to end by itself');
     }
@@ -203,11 +203,11 @@ export class Tenure {
 
   #beatAfter(ms: number): void {
     this.#cancelBeat();
-    if (!this.#stopped) this.#cancelBeat = this.#parts.clock.after(ms, () => this.#run());
+    if (!this.#stopped) this.#cancelBeat = this.#deps.clock.after(ms, () => this.#run());
   }
 
   #run(): void {
-    const { clock, beatMs } = this.#parts;
+    const { clock, beatMs } = this.#deps;
     const startedAt = clock.steady();
     this.#beating ??= this.#beat().finally(() => {
       this.#beating = null;
@@ -216,7 +216,7 @@ export class Tenure {
   }
 
   async #beat(): Promise<void> {
-    const { log, onBeat, time } = this.#parts;
+    const { log, onBeat, time } = this.#deps;
     // A process that slept does not go by timers that are late.
     this.#expire();
     try {
@@ -227,7 +227,7 @@ export class Tenure {
       if (this.#problem !== null) log.info({}, 'the scheduler has its database again');
       this.#problem = null;
       const [holder] = found.filter(({ name, remainingMs }) => name === SCHEDULER && remainingMs > 0);
-      this.#see(this.isHolder ? { server: this.#parts.server, epoch: this.epoch } : (holder ?? null), time.now());
+      this.#see(this.isHolder ? { server: this.#deps.server, epoch: this.epoch } : (holder ?? null), time.now());
       onBeat(found);
     } catch (thrown) {
       const error = toGantryError(thrown);
@@ -240,20 +240,20 @@ export class Tenure {
 
   /** The lease that shows that it is alive, a new one after one was lost: what that one's runs were is decided elsewhere. */
   async #live(): Promise<void> {
-    if (this.#runner !== null || this.#stopped) return;
-    const { leases, clock, server, instance, runLeaseMs } = this.#parts;
+    if (this.#runLease !== null || this.#stopped) return;
+    const { leases, clock, server, instance, runLeaseMs } = this.#deps;
     const holder = `${instance}.${++this.#lives}`;
     const askedAt = clock.steady();
-    const { epoch } = await leases.take(leaseOf(holder), { holder, server }, runLeaseMs);
-    this.#runner = { holder, epoch, until: askedAt + believed(runLeaseMs) };
+    const { epoch } = await leases.take(runLeaseName(holder), { holder, server }, runLeaseMs);
+    this.#runLease = { holder, epoch, until: askedAt + believed(runLeaseMs) };
   }
 
   async #renew(): Promise<readonly Lease[]> {
-    const { leases, clock, time, leaseMs, runLeaseMs, log } = this.#parts;
-    const [runner, scheduler] = [this.#runner, this.#scheduler];
+    const { leases, clock, time, leaseMs, runLeaseMs, log } = this.#deps;
+    const [runner, scheduler] = [this.#runLease, this.#schedulerLease];
     const renewals: Renewal[] = [];
-    if (runner !== null) renewals.push(this.#renewal(leaseOf(runner.holder), runner, runLeaseMs));
-    const mark = this.#parts.mark();
+    if (runner !== null) renewals.push(this.#renewal(runLeaseName(runner.holder), runner, runLeaseMs));
+    const mark = this.#deps.mark();
     if (scheduler !== null) renewals.push({ ...this.#renewal(SCHEDULER, scheduler, leaseMs), mark });
     const askedAt = clock.steady();
     const found = await leases.renew(renewals);
@@ -262,11 +262,11 @@ export class Tenure {
       this.#steps++;
       log.warn({ stepMs: step }, 'the clock of the database was set: what is due goes by it');
     }
-    if (runner !== null && runner === this.#runner) {
-      if (isHeld(found.leases, leaseOf(runner.holder), runner)) runner.until = askedAt + believed(runLeaseMs);
+    if (runner !== null && runner === this.#runLease) {
+      if (isHeld(found.leases, runLeaseName(runner.holder), runner)) runner.until = askedAt + believed(runLeaseMs);
       else this.#loseRuns();
     }
-    if (scheduler !== null && scheduler === this.#scheduler) {
+    if (scheduler !== null && scheduler === this.#schedulerLease) {
       if (isHeld(found.leases, SCHEDULER, scheduler)) {
         scheduler.until = askedAt + believed(leaseMs);
         this.#marked = mark ?? this.#marked;
@@ -279,10 +279,10 @@ export class Tenure {
 
   /** Becomes the holder where nobody is, and it may; lets go where it may not. */
   async #stand(found: readonly Lease[]): Promise<void> {
-    const { leases, clock, server, instance, leaseMs, standsBack, onHolding, log } = this.#parts;
+    const { leases, clock, server, instance, leaseMs, standsBack, onHolding, log } = this.#deps;
     if (standsBack() !== null) return this.#release(this.#surrender());
-    const runner = this.#runner;
-    if (this.#scheduler !== null || runner === null || this.owner === null || this.#stopped) return;
+    const runner = this.#runLease;
+    if (this.#schedulerLease !== null || runner === null || this.owner === null || this.#stopped) return;
     const kept = found.find(({ name }) => name === SCHEDULER);
     if (kept !== undefined && kept.remainingMs > 0) {
       if (!kept.holder.startsWith(`${instance}.`)) return;
@@ -290,12 +290,12 @@ export class Tenure {
       await leases.release(SCHEDULER, kept.holder, kept.epoch);
     }
     const askedAt = clock.steady();
-    const holder = `${runner.holder}.${++this.#terms}`;
+    const holder = `${runner.holder}.${++this.#takes}`;
     const taken = await leases.take(SCHEDULER, { holder, server }, leaseMs);
-    if (taken.holder !== holder || this.#runner !== runner) return;
+    if (taken.holder !== holder || this.#runLease !== runner) return;
     const held = { holder, epoch: taken.epoch, until: askedAt + believed(leaseMs) };
     if (this.#stopped || standsBack() !== null) return this.#release({ held, mark: null });
-    this.#scheduler = held;
+    this.#schedulerLease = held;
     this.#marked = taken.mark;
     log.info({ epoch: taken.epoch }, 'this server runs the scheduler now');
     onHolding(taken.mark);
@@ -309,21 +309,22 @@ export class Tenure {
     this.#seen = holder === null ? null : { server: holder.server, epoch: holder.epoch };
     if (holder === null) return;
     this.#seenAt = now;
-    this.#watchedAt = this.#parts.clock.steady();
+    this.#watchedAt = this.#deps.clock.steady();
   }
 
   /** Lets go of what could not be renewed in time. */
   #expire(): void {
-    const now = this.#parts.clock.steady();
-    if (this.#scheduler !== null && now >= this.#scheduler.until) this.#drop('it could not be renewed in time');
-    if (this.#runner !== null && now >= this.#runner.until) this.#loseRuns();
+    const now = this.#deps.clock.steady();
+    if (this.#schedulerLease !== null && now >= this.#schedulerLease.until)
+      this.#drop('it could not be renewed in time');
+    if (this.#runLease !== null && now >= this.#runLease.until) this.#loseRuns();
   }
 
   #watch(): void {
     this.#cancelWatch();
-    const untils = [this.#scheduler, this.#runner].flatMap((held) => (held === null ? [] : [held.until]));
+    const untils = [this.#schedulerLease, this.#runLease].flatMap((held) => (held === null ? [] : [held.until]));
     if (untils.length === 0 || this.#stopped) return;
-    const { clock } = this.#parts;
+    const { clock } = this.#deps;
     this.#cancelWatch = clock.after(Math.max(0, Math.min(...untils) - clock.steady()) + 1, () => {
       this.#expire();
       this.#watch();
@@ -331,15 +332,15 @@ export class Tenure {
   }
 
   #drop(reason: string): void {
-    this.#scheduler = null;
-    this.#parts.log.info({ reason }, 'this server runs the scheduler no longer');
-    this.#parts.onLetGo();
+    this.#schedulerLease = null;
+    this.#deps.log.info({ reason }, 'this server runs the scheduler no longer');
+    this.#deps.onLetGo();
   }
 
   #loseRuns(): void {
-    this.#runner = null;
-    if (this.#scheduler !== null) this.#drop('this server could not show that it is alive');
-    this.#parts.onRunsLost(lost('its runs'));
+    this.#runLease = null;
+    if (this.#schedulerLease !== null) this.#drop('this server could not show that it is alive');
+    this.#deps.onRunsLost(lost('its runs'));
   }
 }
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Job } from '../../../core/api.ts';
-import { type Decision, decide, type Situation } from '../../../plugins/scheduler-agenda/decide.ts';
+import { type Decision, decide, type JobSituation } from '../../../plugins/scheduler-agenda/decisions.ts';
 
 type Policy = Job['missed']['policy'];
 type Terms = Pick<Job, 'missed' | 'overlap'>;
@@ -15,7 +15,7 @@ function terms(policy: Policy, overlap: Job['overlap'], missed: Partial<Job['mis
 }
 
 /** One due time a minute, the last of `count` so many ms ago; as many are told as the plan asks for. */
-function decided(job: Terms, count: number, agoMs: number, of: Partial<Situation> = {}): readonly Decision[] {
+function decided(job: Terms, count: number, agoMs: number, of: Partial<JobSituation> = {}): readonly Decision[] {
   const told = Math.min(count, job.missed.limit + 2);
   const times = Array.from({ length: told }, (_, i) => NOW - agoMs - (told - 1 - i) * MINUTE_MS);
   return decide(job, times, count, { now: NOW, readyAt: NOW - agoMs, ...FREE, ...of });

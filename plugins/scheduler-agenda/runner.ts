@@ -14,15 +14,15 @@ import {
 } from '../../core/api.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
-import type { Ending } from './next.ts';
+import type { HeldLeases } from './leases.ts';
 import { dataOf } from './run-data.ts';
-import type { Tenure } from './tenure.ts';
+import type { Ending } from './sequel.ts';
 
-interface Parts {
+interface Deps {
   readonly records: Pick<Records, 'get'>;
   readonly timetable: Timetable;
   readonly services: Pick<Services, 'run'>;
-  readonly tenure: Tenure;
+  readonly heldLeases: HeldLeases;
   readonly time: DatabaseTime;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -30,7 +30,7 @@ interface Parts {
 }
 
 /** A run that this server has in hand. */
-export interface Item {
+export interface ActiveRun {
   readonly run: Attempt;
   call: Call | null;
   /** Why it is to end; null: it may go on. */
@@ -45,30 +45,30 @@ const DEAF_AT_STOP_MS = 1000;
 const AGAIN_MS = 250;
 
 /** Invokes the service of a run, and tells how that ended. */
-export class Performer {
-  readonly #parts: Parts;
+export class AttemptRunner {
+  readonly #deps: Deps;
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
+  constructor(deps: Deps) {
+    this.#deps = deps;
   }
 
   /** Never rejects. */
-  async perform(
-    item: Item,
+  async run(
+    active: ActiveRun,
     latenessMs: number,
   ): Promise<{ readonly job: Job | null; readonly ending: Ending; readonly error: GantryError | null }> {
-    const { counters, tenure, time, timetable } = this.#parts;
-    const { run } = item;
+    const { counters, heldLeases, time, timetable } = this.#deps;
+    const { run } = active;
     // What comes after it is told by its job, even where it does not begin.
     let job: Job | null = run.job === null ? null : timetable.get(run.job);
     try {
-      if (item.end === null && run.job !== null) job ??= await this.#lookUp(item, run.job);
+      if (active.end === null && run.job !== null) job ??= await this.#lookUp(active, run.job);
       // A process that stood still may have lost it and not know.
-      if (tenure.owner !== run.owner) item.end ??= ended();
-      if (item.end !== null) throw item.end;
+      if (heldLeases.owner !== run.owner) active.end ??= ended();
+      if (active.end !== null) throw active.end;
       if (job !== null && job.service !== run.service) throw renamed(run, job);
       counters.started(latenessMs);
-      const value = await this.#invoke(item, job);
+      const value = await this.#invoke(active, job);
       return {
         job,
         ending: { outcome: 'succeeded', endedAt: time.now(), value, code: null, reason: null },
@@ -76,7 +76,7 @@ export class Performer {
       };
     } catch (thrown) {
       const error = toGantryError(thrown);
-      const { end } = item;
+      const { end } = active;
       const cancelled = end?.code === 'CALL_ABORTED' || (thrown as { gone?: true }).gone === true;
       const outcome =
         end?.code === 'RUN_INTERRUPTED' ? 'interrupted' : error.code === 'CALL_TIMEOUT' ? 'timeout' : 'failed';
@@ -93,9 +93,9 @@ export class Performer {
     }
   }
 
-  async #invoke(item: Item, job: Job | null): Promise<unknown> {
-    const { services } = this.#parts;
-    const { run } = item;
+  async #invoke(active: ActiveRun, job: Job | null): Promise<unknown> {
+    const { services } = this.#deps;
+    const { run } = active;
     const { input, verb, cid, channel, identity, traceparent, timeoutMs: own } = dataOf(run);
     const call = new Call(channel ?? (run.job === null ? 'durable' : `job ${run.job}`), {
       cid: cid ?? run.token,
@@ -103,7 +103,7 @@ export class Performer {
     });
     call.identity = identity ?? (run.job === null ? null : SCHEDULER);
     call.firing = firingOf(run);
-    item.call = call;
+    active.call = call;
     const timeoutMs = job?.timeoutMs ?? own ?? null;
     // A handler may change what it is given, and the next run is given it, too.
     const running = services.run(run.service, input ?? structuredClone(job?.payload) ?? {}, call, {
@@ -115,7 +115,7 @@ export class Performer {
     try {
       return await Promise.race([running, stopped]);
     } catch (thrown) {
-      await this.#silence(item, call, running);
+      await this.#silence(active, call, running);
       throw thrown;
     }
   }
@@ -124,9 +124,9 @@ export class Performer {
    * Until a handler that was told to end has ended, there is no outcome, and so no further attempt, nor the next run of its job. One that
    * does not listen to its signal is waited for so long only.
    */
-  async #silence(item: Item, call: Call, running: Promise<unknown>): Promise<void> {
-    const { clock, log } = this.#parts;
-    const { run, end } = item;
+  async #silence(active: ActiveRun, call: Call, running: Promise<unknown>): Promise<void> {
+    const { clock, log } = this.#deps;
+    const { run, end } = active;
     if (end?.code === 'LEASE_LOST') return;
     let cancel = () => {};
     const late = new Promise<'late'>((resolve) => {
@@ -141,8 +141,8 @@ export class Performer {
   }
 
   /** A job that this server has not heard of yet may be there nevertheless. */
-  async #lookUp(item: Item, name: string): Promise<Job> {
-    const { clock, records } = this.#parts;
+  async #lookUp(active: ActiveRun, name: string): Promise<Job> {
+    const { clock, records } = this.#deps;
     while (true) {
       try {
         return jobOf((await records.get('job', name)).definition);
@@ -150,7 +150,7 @@ export class Performer {
         if (isGantryError(thrown) && thrown.code === 'RECORD_NOT_FOUND')
           throw Object.assign(new GantryError('NOT_FOUND', `There is no job '${name}' any more`), { gone: true });
         // Without it nobody knows whether it is to be tried again.
-        if (item.end !== null || !isGantryError(thrown) || !thrown.retryable) throw thrown;
+        if (active.end !== null || !isGantryError(thrown) || !thrown.retryable) throw thrown;
         await new Promise<void>((resolve) => void clock.after(AGAIN_MS, resolve));
       }
     }

@@ -13,27 +13,27 @@ import {
   type Timetable,
   toGantryError,
 } from '../../core/api.ts';
-import { Book } from './book.ts';
-import { Care } from './care.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
-import type { Crew } from './crew.ts';
-import type { Decision } from './decide.ts';
-import { draw } from './draw.ts';
-import type { Sequel } from './next.ts';
+import type { Decision } from './decisions.ts';
+import { decideAll } from './decisions.ts';
+import { Housekeeping } from './housekeeping.ts';
+import { type HeldLeases, ownerOf } from './leases.ts';
+import { OpenRuns } from './open-runs.ts';
 import { type DueTimes, type Entry, Plan, tokenOf } from './plan.ts';
+import { reap } from './reaper.ts';
 import { attemptOf } from './run-data.ts';
-import { sweep } from './sweep.ts';
+import type { Sequel } from './sequel.ts';
 import { expiredSince, FRESH_MS, fromOf, fromOfChanged, handledSince, inSlices } from './takeover.ts';
-import { ownerOf, type Tenure } from './tenure.ts';
+import type { Worker } from './worker.ts';
 
-export interface TermParts {
+export interface LeadershipDeps {
   readonly runs: Runs;
   readonly leases: Leases;
   readonly records: Pick<Records, 'find' | 'remove'>;
   readonly timetable: Timetable;
-  readonly tenure: Tenure;
-  readonly crew: Crew;
+  readonly heldLeases: HeldLeases;
+  readonly worker: Worker;
   readonly time: DatabaseTime;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -51,18 +51,18 @@ export interface TermParts {
 const AGAIN_MS = 250;
 /** Jobs that are decided on in one transaction. */
 const PORTION = 500;
-const SWEEP_BEATS = 30;
+const REAP_BEATS = 30;
 const QUIET_MS = 5000;
 /** How often it looks for what others added, and of which no hint came. */
 const LOOK_BEATS = 5;
 const MOST_OPEN = 100_000;
 
 /** One time of being the holder: finds out what is due, decides what becomes of it, and leaves nothing behind. */
-export class Term {
+export class Leadership {
   readonly plan = new Plan();
-  readonly #parts: TermParts;
-  readonly #book = new Book();
-  readonly #care: Care;
+  readonly #deps: LeadershipDeps;
+  readonly #openRuns = new OpenRuns();
+  readonly #housekeeping: Housekeeping;
   #over = false;
   #ready = false;
   #deciding: readonly DueTimes[] = [];
@@ -72,7 +72,7 @@ export class Term {
   #survey = false;
   /** What was told as failed may be done, or be done yet. */
   #unsure = false;
-  #sweepIn = 0;
+  #reapIn = 0;
   /** How often the clock of the database was set, as far as it is known here. */
   #steps = 0;
   /** No server is taken for dead before. */
@@ -86,10 +86,10 @@ export class Term {
   #mark = 0;
   #troubled = false;
 
-  constructor(parts: TermParts) {
-    this.#parts = parts;
-    this.#steps = parts.tenure.steps;
-    this.#care = new Care(parts);
+  constructor(deps: LeadershipDeps) {
+    this.#deps = deps;
+    this.#steps = deps.heldLeases.steps;
+    this.#housekeeping = new Housekeeping(deps);
   }
 
   get isReady(): boolean {
@@ -97,23 +97,23 @@ export class Term {
   }
   get mark(): number | null {
     if (!this.#ready) return null;
-    this.#mark = Math.max(this.#mark, this.plan.mark(this.#parts.time.now(), this.#deciding));
+    this.#mark = Math.max(this.#mark, this.plan.mark(this.#deps.time.now(), this.#deciding));
     return this.#mark;
   }
 
   /** Takes over what the holder before has left. */
   async begin(mark: number | null): Promise<void> {
-    const { log, tenure, counters } = this.#parts;
+    const { log, heldLeases, counters } = this.#deps;
     while (!this.#over) {
       try {
         if (!(await this.#takeOver(mark))) return;
         this.#ready = true;
         counters.tookOver();
-        log.info({ jobs: this.plan.size, epoch: tenure.epoch }, 'the jobs are planned');
+        log.info({ jobs: this.plan.size, epoch: heldLeases.epoch }, 'the jobs are planned');
         return this.#poke();
       } catch (thrown) {
         log.warn({ error: toGantryError(thrown) }, 'the scheduler cannot take over yet');
-        await new Promise<void>((resolve) => void this.#parts.clock.after(AGAIN_MS, resolve));
+        await new Promise<void>((resolve) => void this.#deps.clock.after(AGAIN_MS, resolve));
       }
     }
   }
@@ -124,30 +124,30 @@ export class Term {
   onJob(name: string): void {
     // Until it is planned, all are looked at.
     if (!this.#ready) return;
-    this.#care.keep(name);
+    this.#housekeeping.keep(name);
     this.#changed.add(name);
     this.#poke();
   }
 
   onEnded({ job, token, service }: Pick<Attempt, 'job' | 'token' | 'service'>, { final }: Sequel): void {
-    this.#care.ended(job, service);
+    this.#housekeeping.ended(job, service);
     if (job === null || !final) return;
-    this.#book.end(job, token);
-    if (this.#book.queued(job) > 0 || this.#care.isDone(job)) this.#poke();
+    this.#openRuns.end(job, token);
+    if (this.#openRuns.queued(job) > 0 || this.#housekeeping.isDone(job)) this.#poke();
   }
 
   onBeat(leases: readonly Lease[]): void {
-    const { tenure, clock } = this.#parts;
-    if (tenure.steps !== this.#steps) {
-      this.#steps = tenure.steps;
+    const { heldLeases, clock } = this.#deps;
+    if (heldLeases.steps !== this.#steps) {
+      this.#steps = heldLeases.steps;
       // Every lease seems to be over until its holder has renewed it.
       this.#quietUntil = clock.steady() + QUIET_MS;
     }
     const dead = leases.some((lease) => ownerOf(lease) !== null && lease.remainingMs <= 0);
-    this.#sweepIn--;
-    if (dead) this.#sweepIn = 0;
-    if (clock.steady() < this.#quietUntil) this.#sweepIn = Math.max(1, this.#sweepIn);
-    if (--this.#lookIn <= 0 || this.#hasElsewhere()) this.#survey = true;
+    this.#reapIn--;
+    if (dead) this.#reapIn = 0;
+    if (clock.steady() < this.#quietUntil) this.#reapIn = Math.max(1, this.#reapIn);
+    if (--this.#lookIn <= 0 || this.#openRuns.hasOthers(this.#deps.worker.inFlight)) this.#survey = true;
     this.#poke();
   }
 
@@ -166,9 +166,9 @@ export class Term {
 
   /** False: its time is over. */
   async #takeOver(mark: number | null): Promise<boolean> {
-    const { runs, timetable, time, clock, log } = this.#parts;
+    const { runs, timetable, time, clock, log } = this.#deps;
     this.#handled = await handledSince(runs, mark);
-    await runs.end(await expiredSince(this.#parts, mark, time.now()), null, this.#fence());
+    await runs.end(await expiredSince(this.#deps, mark, time.now()), null, this.#fence());
     await this.#look();
     if (this.#over) return false;
     // A clock that was set back: what is accounted for stays so.
@@ -190,14 +190,14 @@ export class Term {
   }
 
   #applyChanges(): void {
-    const { timetable, time, log } = this.#parts;
+    const { timetable, time, log } = this.#deps;
     const now = time.now();
     for (const name of this.#changed) {
       this.#changed.delete(name);
       const job = timetable.get(name);
       const before = this.plan.find(name);
       this.plan.drop(name);
-      this.#care.keep(name);
+      this.#housekeeping.keep(name);
       if (!job?.active) continue;
       try {
         this.#put(job, Math.max(fromOfChanged(job, before, now), this.#handled.get(name) ?? 0));
@@ -210,45 +210,45 @@ export class Term {
 
   #put(job: Job, from: number): void {
     const entry = this.plan.put(job, from);
-    if (entry.due === null && job.removeWhenDone) this.#care.done(job.name);
+    if (entry.due === null && job.removeWhenDone) this.#housekeeping.done(job.name);
   }
   #settle(entry: Entry, until: number): void {
     this.plan.settle(entry, until);
-    if (entry.due === null && entry.job.removeWhenDone) this.#care.done(entry.job.name);
+    if (entry.due === null && entry.job.removeWhenDone) this.#housekeeping.done(entry.job.name);
   }
 
   /** One thing after the other, so that what is decided goes by what is so. */
   async #work(): Promise<void> {
-    const { tenure, log, crew } = this.#parts;
+    const { heldLeases, log, worker } = this.#deps;
     this.#cancelTimer();
     try {
       while (this.#again && !this.#over) {
         this.#again = false;
         // Its time is over, and the timer that says so is late.
-        if (!tenure.isHolder) return;
+        if (!heldLeases.isHolder) return;
         await this.#round();
       }
       this.#troubled = false;
     } catch (thrown) {
       if (this.#over) return;
       const error = toGantryError(thrown);
-      if (error.code === 'LEASE_LOST') return tenure.refused();
+      if (error.code === 'LEASE_LOST') return heldLeases.refused();
       if (!this.#troubled) log.warn({ error }, 'what is due cannot be started now; it is tried again');
       this.#troubled = true;
       this.#survey = true;
       this.#unsure = true;
-      crew.doubt();
-      void crew.poll();
+      worker.doubt();
+      void worker.poll();
       return this.#wait(AGAIN_MS);
     }
     const ready = this.#over ? null : this.plan.nextReady();
-    if (ready !== null) this.#wait(ready - this.#parts.time.now());
+    if (ready !== null) this.#wait(ready - this.#deps.time.now());
   }
   async #round(): Promise<void> {
     this.#applyChanges();
     if (this.#unsure) await this.#recall();
     if (this.#survey) await this.#look();
-    if (this.#sweepIn <= 0) await this.#sweepUp();
+    if (this.#reapIn <= 0) await this.#reap();
     while (!this.#over && (await this.#decide()));
     await this.#release();
     this.#tend();
@@ -256,10 +256,10 @@ export class Term {
 
   /** Beside what is due: there may be much of it. */
   #tend(): void {
-    const { tenure, log } = this.#parts;
+    const { heldLeases, log } = this.#deps;
     const work = async () => {
-      await this.#care.finish((name) => this.#over || this.#changed.has(name) || this.#book.isOpen(name));
-      if (!this.#over) await this.#care.forget(Math.max(0, (tenure.marked ?? 0) - FRESH_MS));
+      await this.#housekeeping.finish((name) => this.#over || this.#changed.has(name) || this.#openRuns.isOpen(name));
+      if (!this.#over) await this.#housekeeping.forget(Math.max(0, (heldLeases.marked ?? 0) - FRESH_MS));
     };
     this.#tending ??= work()
       .catch((error: unknown) => log.debug({ error }, 'what is over is kept for now'))
@@ -269,18 +269,18 @@ export class Term {
   }
   #wait(ms: number): void {
     this.#cancelTimer();
-    this.#cancelTimer = this.#parts.clock.after(Math.max(1, ms), () => this.#poke());
+    this.#cancelTimer = this.#deps.clock.after(Math.max(1, ms), () => this.#poke());
   }
 
   /** Throws LEASE_LOST. */
   #fence(): Fence {
     if (this.#over) throw new GantryError('LEASE_LOST', 'This server is the holder no longer');
-    return this.#parts.tenure.fence();
+    return this.#deps.heldLeases.fence();
   }
 
   /** Decides on what is due; true: there may be more. */
   async #decide(): Promise<boolean> {
-    const { time, isPaused, runs, crew } = this.#parts;
+    const { time, isPaused, runs, worker } = this.#deps;
     const now = time.now();
     const due = this.plan.take(now, PORTION);
     if (due.length === 0) return false;
@@ -288,16 +288,21 @@ export class Term {
       for (const { entry, until } of due) this.#settle(entry, until);
       return true;
     }
-    const { drawn, settled, left } = draw(due, { now, book: this.#book, free: crew.free, by: crew.runner() });
+    const { decided, settled, left } = decideAll(due, {
+      now,
+      openRuns: this.#openRuns,
+      free: worker.free,
+      by: worker.asRunner(),
+    });
     for (const { entry } of left) this.plan.putBack(entry);
     this.#deciding = due.filter((one) => !left.includes(one));
-    const rows = drawn.map(({ row }) => row);
+    const rows = decided.map(({ row }) => row);
     try {
       const added = new Set((await runs.add(rows, this.#fence())).map(({ token }) => token));
       const own = rows.filter(({ token }) => added.has(token));
-      for (const { job, decision } of drawn) this.#note(job, decision, added);
+      for (const { job, decision } of decided) this.#note(job, decision, added);
       for (const { entry, until } of settled) this.#settle(entry, until);
-      crew.admit(own.flatMap((row) => (row.by === null ? [] : [attemptOf({ ...row, by: row.by })])));
+      worker.admit(own.flatMap((row) => (row.by === null ? [] : [attemptOf({ ...row, by: row.by })])));
       if (own.some(({ by, outcome, pool }) => by === null && outcome === null && pool !== 'queue')) this.#offer();
       return true;
     } catch (error) {
@@ -312,27 +317,27 @@ export class Term {
     const { action, dueAt } = decision;
     const token = tokenOf(job.name, dueAt);
     if (!added.has(token)) return;
-    if (action === 'run') this.#book.begin(job.name, token);
-    else if (action === 'queue') this.#book.queue({ job: job.name, token, attempt: 1, dueAt });
-    else this.#parts.onDecided(job, decision);
-    this.#care.ended(job.name, job.service);
+    if (action === 'run') this.#openRuns.begin(job.name, token);
+    else if (action === 'queue') this.#openRuns.queue({ job: job.name, token, attempt: 1, dueAt });
+    else this.#deps.onDecided(job, decision);
+    this.#housekeeping.ended(job.name, job.service);
   }
 
   #offer(): void {
-    this.#parts.onOffered();
-    void this.#parts.crew.poll();
+    this.#deps.onOffered();
+    void this.#deps.worker.poll();
   }
 
   /** What waited for the run before it. */
   async #release(): Promise<void> {
-    const { runs, crew, timetable } = this.#parts;
-    const released = this.#book.release(PORTION);
+    const { runs, worker, timetable } = this.#deps;
+    const released = this.#openRuns.release(PORTION);
     if (released.length === 0) return;
-    const here = released.filter(({ job }) => timetable.get(job)?.runsOn !== 'any').slice(0, crew.free);
+    const here = released.filter(({ job }) => timetable.get(job)?.runsOn !== 'any').slice(0, worker.free);
     const others = released.filter((one) => !here.includes(one));
     try {
-      const by = crew.runner();
-      if (here.length > 0 && by !== null) crew.admit(await runs.start(here, by, this.#fence()));
+      const by = worker.asRunner();
+      if (here.length > 0 && by !== null) worker.admit(await runs.start(here, by, this.#fence()));
       const any = others.filter(({ job }) => timetable.get(job)?.runsOn === 'any');
       const holder = others.filter((one) => !any.includes(one));
       await this.#move(any, 'any');
@@ -348,20 +353,12 @@ export class Term {
     if (keys.length === 0) return;
     // A move is not bound to the lease.
     this.#fence();
-    await this.#parts.runs.move(keys, pool);
-  }
-
-  /** Whether something is open that this server does not have in hand: only the database can tell when it ends. */
-  #hasElsewhere(): boolean {
-    if (this.#book.size === 0) return false;
-    const own = new Set(this.#parts.crew.inHand.map(({ run }) => run.token));
-    for (const token of this.#book.tokens()) if (!own.has(token)) return true;
-    return false;
+    await this.#deps.runs.move(keys, pool);
   }
 
   /** What was done though it was told as failed is accounted for. */
   async #recall(): Promise<void> {
-    const { runs } = this.#parts;
+    const { runs } = this.#deps;
     // It waits for a transaction that is under way still with the same lease.
     await runs.add([], this.#fence());
     for (const { job, dueAt } of await runs.firings(this.#mark)) {
@@ -375,25 +372,25 @@ export class Term {
     this.#survey = false;
     this.#lookIn = LOOK_BEATS;
     try {
-      await this.#book.survey(() => this.#parts.runs.open({ of: 'jobs', brief: true, limit: MOST_OPEN }));
+      await this.#openRuns.survey(() => this.#deps.runs.open({ of: 'jobs', brief: true, limit: MOST_OPEN }));
     } catch (error) {
       this.#survey = true;
       throw error;
     }
   }
 
-  async #sweepUp(): Promise<void> {
-    const { onOffered, ...parts } = this.#parts;
-    this.#sweepIn = SWEEP_BEATS;
+  async #reap(): Promise<void> {
+    const { onOffered, ...deps } = this.#deps;
+    this.#reapIn = REAP_BEATS;
     try {
-      const swept = await sweep(parts, () => !this.#over);
-      if (swept.interrupted === 0) return;
+      const reaped = await reap(deps, () => !this.#over);
+      if (reaped.interrupted === 0) return;
       this.#survey = true;
       this.#again = true;
       onOffered();
-      void parts.crew.poll();
+      void deps.worker.poll();
     } catch (error) {
-      this.#sweepIn = 0;
+      this.#reapIn = 0;
       throw error;
     }
   }

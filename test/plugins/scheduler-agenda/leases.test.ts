@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import type { GantryError, Leases, Logger } from '../../../core/api.ts';
 import { type Clock, DatabaseTime } from '../../../plugins/scheduler-agenda/clock.ts';
-import { leaseOf, ownerOf, SCHEDULER, Tenure } from '../../../plugins/scheduler-agenda/tenure.ts';
-import { Database } from '../../fixtures/scheduler/database.ts';
-import { Universe } from '../../fixtures/scheduler/universe.ts';
+import { HeldLeases, ownerOf, runLeaseName, SCHEDULER } from '../../../plugins/scheduler-agenda/leases.ts';
+import { Database } from './fixtures/database.ts';
+import { Universe } from './fixtures/universe.ts';
 
 const LEASE_MS = 5000;
 
@@ -30,7 +30,7 @@ function world() {
   const server = (name: string) => {
     const told: string[] = [];
     let back: string | null = null;
-    const tenure = new Tenure({
+    const heldLeases = new HeldLeases({
       ...{ leases, clock, time: new DatabaseTime(clock), log, server: name, instance: name },
       ...{ beatMs: 1000, leaseMs: LEASE_MS, runLeaseMs: 2 * LEASE_MS },
       standsBack: () => back,
@@ -40,8 +40,8 @@ function world() {
       onRunsLost: ({ code }: GantryError) => told.push(`lost ${code}`),
       onBeat: nothing,
     });
-    tenure.start();
-    return { tenure, told, standBack: (why: string) => void (back = why) };
+    heldLeases.start();
+    return { heldLeases, told, standBack: (why: string) => void (back = why) };
   };
   const lease = () => database.leases.get(SCHEDULER);
   return {
@@ -63,54 +63,54 @@ describe('scheduler.agenda holds leases', () => {
   it('one server the scheduler, each one that it is alive', async () => {
     const { server } = world();
     const [one, other] = [server('a'), server('b')];
-    for (const { tenure } of [one, other]) await tenure.beat();
-    expect([one.tenure.isHolder, other.tenure.isHolder]).to.deep.equal([true, false]);
-    expect([one.tenure.owner, other.tenure.owner]).to.deep.equal(['a.1', 'b.1']);
+    for (const { heldLeases } of [one, other]) await heldLeases.beat();
+    expect([one.heldLeases.isHolder, other.heldLeases.isHolder]).to.deep.equal([true, false]);
+    expect([one.heldLeases.owner, other.heldLeases.owner]).to.deep.equal(['a.1', 'b.1']);
     expect(one.told).to.deep.equal(['holds null']);
-    expect(other.tenure.holder).to.deep.equal({ server: 'a', epoch: 1 });
-    expect(one.tenure.fence()).to.include({ lease: SCHEDULER, epoch: 1 });
-    expect(() => other.tenure.fence())
+    expect(other.heldLeases.holder).to.deep.equal({ server: 'a', epoch: 1 });
+    expect(one.heldLeases.fence()).to.include({ lease: SCHEDULER, epoch: 1 });
+    expect(() => other.heldLeases.fence())
       .to.throw()
       .with.property('code', 'LEASE_LOST');
-    expect(ownerOf({ name: leaseOf('a.1') })).to.equal('a.1');
+    expect(ownerOf({ name: runLeaseName('a.1') })).to.equal('a.1');
     expect(ownerOf({ name: SCHEDULER })).to.equal(null);
   });
 
   it('for less time than the database gives it: who is next comes after', async () => {
     const { server, go } = world();
     const [one, other] = [server('a'), server('b')];
-    await one.tenure.beat();
+    await one.heldLeases.beat();
     go(LEASE_MS - 1001);
-    expect(one.tenure.isHolder).to.equal(true);
+    expect(one.heldLeases.isHolder).to.equal(true);
     go(1);
-    expect(one.tenure.isHolder, 'by its own clock').to.equal(false);
-    await other.tenure.beat();
-    expect(other.tenure.isHolder, 'not yet').to.equal(false);
+    expect(one.heldLeases.isHolder, 'by its own clock').to.equal(false);
+    await other.heldLeases.beat();
+    expect(other.heldLeases.isHolder, 'not yet').to.equal(false);
     go(1000);
-    await other.tenure.beat();
-    expect(other.tenure.isHolder).to.equal(true);
-    expect(other.tenure.epoch).to.equal(2);
+    await other.heldLeases.beat();
+    expect(other.heldLeases.isHolder).to.equal(true);
+    expect(other.heldLeases.epoch).to.equal(2);
     expect(other.told, 'with what the one before left').to.deep.equal(['holds null']);
   });
 
   it('leaves to the next one what it has marked', async () => {
     const { server, go } = world();
     const [one, other] = [server('a'), server('b')];
-    for (let i = 0; i < 2; i++) await one.tenure.beat();
-    expect(one.tenure.marked).to.equal(42);
+    for (let i = 0; i < 2; i++) await one.heldLeases.beat();
+    expect(one.heldLeases.marked).to.equal(42);
     go(LEASE_MS);
-    await other.tenure.beat();
+    await other.heldLeases.beat();
     expect(other.told).to.deep.equal(['holds 42']);
   });
 
   it('not any more once it was given away, though a renewal was on its way', async () => {
     const { server, hold, release, isFree } = world();
-    const { tenure, told } = server('a');
-    await tenure.beat();
+    const { heldLeases, told } = server('a');
+    await heldLeases.beat();
     hold('renew');
-    const beating = tenure.beat();
+    const beating = heldLeases.beat();
     await Promise.resolve();
-    const leaving = tenure.letGo();
+    const leaving = heldLeases.letGo();
     expect(told.at(-1), 'at once').to.equal('let go');
     release();
     await Promise.all([beating, leaving]);
@@ -119,11 +119,11 @@ describe('scheduler.agenda holds leases', () => {
 
   it('not where it was taken while the server stopped', async () => {
     const { server, hold, release, isFree, database } = world();
-    const { tenure, told } = server('a');
+    const { heldLeases, told } = server('a');
     hold(`take ${SCHEDULER}`);
-    const beating = tenure.beat();
+    const beating = heldLeases.beat();
     await new Promise<void>((resolve) => void setImmediate(resolve));
-    const stopping = tenure.stop();
+    const stopping = heldLeases.stop();
     release();
     await Promise.all([beating, stopping]);
     expect(isFree()).to.equal(true);
@@ -136,39 +136,39 @@ describe('scheduler.agenda holds leases', () => {
 
   it('not where it may not: it is given away at the next beat', async () => {
     const { server, isFree } = world();
-    const { tenure, told, standBack } = server('a');
-    await tenure.beat();
+    const { heldLeases, told, standBack } = server('a');
+    await heldLeases.beat();
     standBack('it drains');
-    await tenure.beat();
-    expect([tenure.isHolder, isFree()]).to.deep.equal([false, true]);
+    await heldLeases.beat();
+    expect([heldLeases.isHolder, isFree()]).to.deep.equal([false, true]);
     expect(told).to.deep.equal(['holds null', 'let go']);
   });
 
   it('in another epoch when it takes it again: what it asked for before and is not done yet is refused', async () => {
     const { server, database } = world();
-    const { tenure } = server('a');
-    await tenure.beat();
-    const before = tenure.fence();
-    tenure.refused();
-    expect(tenure.isHolder).to.equal(false);
-    await tenure.beat();
-    expect(tenure.isHolder).to.equal(true);
-    expect(tenure.epoch).to.equal(2);
+    const { heldLeases } = server('a');
+    await heldLeases.beat();
+    const before = heldLeases.fence();
+    heldLeases.refused();
+    expect(heldLeases.isHolder).to.equal(false);
+    await heldLeases.beat();
+    expect(heldLeases.isHolder).to.equal(true);
+    expect(heldLeases.epoch).to.equal(2);
     expect(database.holds(before)).to.equal(false);
-    expect(database.holds(tenure.fence())).to.equal(true);
+    expect(database.holds(heldLeases.fence())).to.equal(true);
   });
 
   it('and tells its runs when they are not its own any more; it lives again under another name', async () => {
     const { server, go } = world();
-    const { tenure, told } = server('a');
-    await tenure.beat();
+    const { heldLeases, told } = server('a');
+    await heldLeases.beat();
     go(2 * LEASE_MS);
-    expect(tenure.owner).to.equal(null);
-    expect(() => tenure.ownFence())
+    expect(heldLeases.owner).to.equal(null);
+    expect(() => heldLeases.ownFence())
       .to.throw()
       .with.property('code', 'LEASE_LOST');
-    await tenure.beat();
+    await heldLeases.beat();
     expect(told.slice(0, 3)).to.deep.equal(['holds null', 'let go', 'lost LEASE_LOST']);
-    expect(tenure.owner).to.equal('a.2');
+    expect(heldLeases.owner).to.equal('a.2');
   });
 });

@@ -1,4 +1,6 @@
-import type { Job } from '../../core/api.ts';
+import type { Job, NewRun, Runner } from '../../core/api.ts';
+import type { OpenRuns } from './open-runs.ts';
+import { type DueTimes, type Entry, readyAt, tokenOf } from './plan.ts';
 
 /** What becomes of a due time. */
 export interface Decision {
@@ -9,7 +11,7 @@ export interface Decision {
   readonly count: number;
 }
 
-export interface Situation {
+export interface JobSituation {
   readonly now: number;
   /** When the last one was to be started, its jitter included. */
   readonly readyAt: number;
@@ -27,7 +29,7 @@ export function decide(
   job: Pick<Job, 'missed' | 'overlap'>,
   times: readonly number[],
   count: number,
-  situation: Situation,
+  situation: JobSituation,
 ): readonly Decision[] {
   const { policy, lateMs } = job.missed;
   const last = times.at(-1);
@@ -48,7 +50,7 @@ function once(
   { missed: { policy, withinMs }, overlap }: Pick<Job, 'missed' | 'overlap'>,
   missed: readonly number[],
   count: number,
-  { now, underWay, queued }: Situation,
+  { now, underWay, queued }: JobSituation,
   isLate: boolean,
 ): Decision[] {
   const last = missed.at(-1);
@@ -72,7 +74,7 @@ function all(
   { missed: { withinMs, limit }, overlap }: Pick<Job, 'missed' | 'overlap'>,
   missed: readonly number[],
   count: number,
-  { now, underWay, queued }: Situation,
+  { now, underWay, queued }: JobSituation,
 ): Decision[] {
   const wanted = missed.slice(-limit).filter((due) => now - due <= withinMs);
   const made: Decision[] = [];
@@ -94,7 +96,7 @@ function all(
 function onTime(
   { missed: { policy }, overlap }: Pick<Job, 'missed' | 'overlap'>,
   dueAt: number,
-  { underWay, queued }: Situation,
+  { underWay, queued }: JobSituation,
 ): Decision {
   const of = { dueAt, count: 1 };
   if (overlap === 'allow' || (!underWay && queued === 0)) return { ...of, action: 'run', reason: null };
@@ -103,4 +105,76 @@ function onTime(
   if (overlap === 'queue-one' && queued === 0) return { ...of, action: 'queue', reason: null };
   const reason = queued > 0 ? 'a run of it waits already' : 'the run before was under way';
   return { ...of, action: 'skipped', reason };
+}
+
+interface ServerSituation {
+  readonly now: number;
+  readonly openRuns: OpenRuns;
+  /** How many runs this server has room for. */
+  readonly free: number;
+  /** Null: it runs nothing now. */
+  readonly by: Runner | null;
+}
+
+/** What is to be written of jobs that are due. */
+export interface Decisions {
+  readonly decided: readonly { readonly job: Job; readonly decision: Decision; readonly row: NewRun }[];
+  /** Up to when each job is accounted for by it. */
+  readonly settled: readonly { readonly entry: Entry; readonly until: number }[];
+  /** Not looked at: for the next transaction. */
+  readonly left: readonly DueTimes[];
+}
+
+/** The most rows of one transaction: one job may have missed thousands. */
+const MOST_ROWS = 1000;
+
+/** Decides on due times, as many as go into one transaction. */
+export function decideAll(due: readonly DueTimes[], situation: ServerSituation): Decisions {
+  const decided: { job: Job; decision: Decision; row: NewRun }[] = [];
+  const settled: { entry: Entry; until: number }[] = [];
+  const left: DueTimes[] = [];
+  let { free } = situation;
+  for (const one of due) {
+    if (decided.length >= MOST_ROWS) {
+      left.push(one);
+      continue;
+    }
+    const { entry, until } = one;
+    const { job } = entry;
+    const decisions = decisionsOn(one, situation);
+    const some = decisions.slice(0, MOST_ROWS);
+    for (const decision of some) {
+      const isHere = decision.action === 'run' && job.runsOn === 'holder' && free > 0 && situation.by !== null;
+      if (isHere) free--;
+      decided.push({ job, decision, row: rowOf(entry, decision, isHere ? situation.by : null) });
+    }
+    const last = some.at(-1);
+    settled.push({ entry, until: some.length === decisions.length || last === undefined ? until : last.dueAt });
+  }
+  return { decided, settled, left };
+}
+
+function decisionsOn({ entry: { job }, times, count, readyAt }: DueTimes, { now, openRuns }: ServerSituation) {
+  const [underWay, queued] = [openRuns.underWay(job.name), openRuns.queued(job.name)];
+  return decide(job, times, count, { now, readyAt, underWay, queued });
+}
+
+function rowOf(entry: Entry, { dueAt, action, reason, count }: Decision, by: Runner | null): NewRun {
+  const { job } = entry;
+  return {
+    token: tokenOf(job.name, dueAt),
+    attempt: 1,
+    source: 'schedule',
+    job: job.name,
+    service: job.service,
+    dueAt,
+    readyAt: readyAt(entry, dueAt),
+    pool: action === 'queue' ? 'queue' : job.runsOn,
+    attempts: job.retries.attempts,
+    count,
+    data: null,
+    by,
+    outcome: action === 'skipped' || action === 'missed' ? action : null,
+    reason,
+  };
 }

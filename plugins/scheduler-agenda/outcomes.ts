@@ -1,11 +1,11 @@
 import { type GantryError, isGantryError, type Logger, type RunEnd, type Runs, toGantryError } from '../../core/api.ts';
 import type { Clock } from './clock.ts';
+import type { HeldLeases } from './leases.ts';
 import { keyOf } from './run-data.ts';
-import type { Tenure } from './tenure.ts';
 
-interface Parts {
+interface Deps {
   readonly runs: Runs;
-  readonly tenure: Tenure;
+  readonly heldLeases: HeldLeases;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -23,14 +23,14 @@ const PORTION = 200;
 const AGAIN_MS = 200;
 
 /** Writes outcomes, many at once while one transaction is under way, and again while this server may write them at all. */
-export class Ledger {
-  readonly #parts: Parts;
+export class Outcomes {
+  readonly #deps: Deps;
   readonly #waiting: Waiting[] = [];
   #writing = false;
   #problem: GantryError | null = null;
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
+  constructor(deps: Deps) {
+    this.#deps = deps;
   }
 
   /** Why an outcome cannot be written, though the database answers. */
@@ -67,26 +67,26 @@ export class Ledger {
 
   /** False: to be tried again after a while. */
   async #try(some: readonly Waiting[]): Promise<boolean> {
-    const { runs, tenure, log } = this.#parts;
+    const { runs, heldLeases, log } = this.#deps;
     const owner = (some[0] as Waiting).owner;
     const finish = (written: (one: Waiting) => boolean) => {
       for (const one of some) one.done(written(one));
       return true;
     };
     // One that was lost is another life of this server: it must not write what that one did. It may be renewed just now.
-    if (tenure.owner !== owner) await tenure.beat();
-    if (tenure.owner !== owner) return finish(() => false);
+    if (heldLeases.owner !== owner) await heldLeases.beat();
+    if (heldLeases.owner !== owner) return finish(() => false);
     try {
       const ends = some.map(({ end }) => end);
-      const written = new Set((await runs.end(ends, owner, tenure.ownFence())).map(keyOf));
+      const written = new Set((await runs.end(ends, owner, heldLeases.ownFence())).map(keyOf));
       this.#problem = null;
       return finish(({ end }) => written.has(keyOf(end)));
     } catch (thrown) {
       const error = toGantryError(thrown);
       if (isGantryError(thrown) && error.code === 'LEASE_LOST') {
         // Where the clock of the database was set, the lease is this server's again when it is renewed.
-        await tenure.beat();
-        if (tenure.owner !== owner) return finish(() => false);
+        await heldLeases.beat();
+        if (heldLeases.owner !== owner) return finish(() => false);
         this.#waiting.unshift(...some);
         return false;
       }
@@ -116,6 +116,6 @@ export class Ledger {
   }
 
   #pause(): Promise<void> {
-    return new Promise((resolve) => void this.#parts.clock.after(AGAIN_MS, resolve));
+    return new Promise((resolve) => void this.#deps.clock.after(AGAIN_MS, resolve));
   }
 }

@@ -1,7 +1,7 @@
 import { type Logger, type Records, type Runs, toGantryError } from '../../core/api.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 
-interface Parts {
+interface Deps {
   readonly runs: Runs;
   readonly records: Pick<Records, 'find' | 'remove'>;
   readonly clock: Clock;
@@ -16,8 +16,8 @@ interface Parts {
 const FORGET_MS = 60_000;
 
 /** Takes away what is over: jobs that are done, and runs that nobody needs to know of any more. */
-export class Care {
-  readonly #parts: Parts;
+export class Housekeeping {
+  readonly #deps: Deps;
   /** Jobs whose last due time is over, and that go when their last run has ended. */
   readonly #done = new Set<string>();
   /** Jobs and services of which there may be something to forget. */
@@ -25,8 +25,8 @@ export class Care {
   readonly #services = new Set<string>();
   #forgetAt = 0;
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
+  constructor(deps: Deps) {
+    this.#deps = deps;
   }
 
   done(job: string): void {
@@ -49,7 +49,7 @@ export class Care {
 
   /** Removes the records of jobs that are done and have nothing open. */
   async finish(isOpen: (job: string) => boolean): Promise<void> {
-    const { records, log } = this.#parts;
+    const { records, log } = this.#deps;
     for (const name of [...this.#done]) {
       // While another one was removed, it may have been changed.
       if (!this.#done.has(name) || isOpen(name)) continue;
@@ -68,7 +68,7 @@ export class Care {
 
   /** Once a minute. `accounted`: what is due later stays, since it is what tells that it was started. */
   async forget(accounted: number): Promise<void> {
-    const { runs, clock, time, log, keepMs, keepDeadMs, keepRuns } = this.#parts;
+    const { runs, clock, time, log, keepMs, keepDeadMs, keepRuns } = this.#deps;
     if (clock.steady() < this.#forgetAt) return;
     this.#forgetAt = clock.steady() + FORGET_MS;
     const [jobs, services] = [[...this.#jobs], [...this.#services]];

@@ -9,18 +9,18 @@ import type {
   Services,
   Timetable,
 } from '../../core/api.ts';
-import { Care } from './care.ts';
 import { type Clock, DatabaseTime } from './clock.ts';
 import { Counters } from './counters.ts';
-import { Crew } from './crew.ts';
-import { Duty } from './duty.ts';
-import { Hint } from './hint.ts';
+import { Housekeeping } from './housekeeping.ts';
+import { Leader } from './leader.ts';
+import { HeldLeases, SCHEDULER } from './leases.ts';
 import { accept, backfill, cancel, fire, nowOf } from './operations.ts';
 import { type Counts, statusOf } from './status.ts';
 import { FRESH_MS } from './takeover.ts';
-import { SCHEDULER, Tenure } from './tenure.ts';
+import { Throttle } from './throttle.ts';
+import { Worker } from './worker.ts';
 
-export interface WorksParts {
+export interface PartsDeps {
   readonly runs: Runs;
   readonly leases: Leases;
   readonly records: Pick<Records, 'get' | 'find' | 'remove' | 'status'>;
@@ -44,15 +44,15 @@ export interface WorksParts {
   readonly instance: string;
   /** Tells the other servers that there may be something to start. */
   publish(): void;
-  /** There is something to fetch by next() of the crew. */
+  /** There is something to fetch by next() of the worker. */
   onQueued(): void;
 }
 
 /** What one server has of the scheduler, put together; it runs nothing by itself. */
-export interface Works {
-  readonly tenure: Tenure;
-  readonly crew: Crew;
-  readonly duty: Duty;
+export interface SchedulerParts {
+  readonly heldLeases: HeldLeases;
+  readonly worker: Worker;
+  readonly leader: Leader;
   readonly operations: Omit<Scheduler, 'problem' | 'status'>;
   status(): ReturnType<typeof statusOf>;
   start(): void;
@@ -73,27 +73,27 @@ const COUNT_BEATS = 10;
 const HINT_MS = 100;
 const PAUSED = 'scheduler.paused';
 
-export function worksOf(given: WorksParts): Works {
+export function schedulerParts(given: PartsDeps): SchedulerParts {
   const { runs, records, timetable, server, clock, config, log } = given;
   const time = new DatabaseTime(clock);
   const counters = new Counters();
   let closing = false;
   let beats = 0;
   let counts: Counts | null = null;
-  const parts = { ...given, server: server.name, time, counters };
+  const common = { ...given, server: server.name, time, counters };
   const kept = {
     keepMs: config.keepDays * DAY_MS,
     keepDeadMs: config.keepDeadDays * DAY_MS,
     keepRuns: config.keepRuns,
   };
   // What this server ran of durable calls; what the holder ran of jobs, it looks after itself.
-  const care = new Care({ ...parts, ...kept });
+  const housekeeping = new Housekeeping({ ...common, ...kept });
 
-  const telling = new Hint(clock, HINT_MS, () => given.publish());
+  const telling = new Throttle(clock, HINT_MS, () => given.publish());
   const tellOthers = () => telling.tell();
-  const looking = new Hint(clock, HINT_MS, () => {
-    duty.look();
-    void crew.poll();
+  const looking = new Throttle(clock, HINT_MS, () => {
+    leader.look();
+    void worker.poll();
   });
   const added = () => {
     looking.tell();
@@ -105,45 +105,45 @@ export function worksOf(given: WorksParts): Works {
     if (server.unfit !== null) return server.unfit;
     const { source, staleSince } = records.status();
     // What it would run may have been paused or removed meanwhile.
-    if (!tenure.isHolder && (source !== 'database' || staleSince !== null))
+    if (!heldLeases.isHolder && (source !== 'database' || staleSince !== null))
       return 'it may run with less than what is kept';
     const state = records.find('server', server.name)?.definition['state'] ?? 'online';
     return state === 'online' ? null : `it is ${String(state)}`;
   };
   const isPaused = () => records.find('setting', PAUSED)?.definition['value'] === true;
 
-  const tenure: Tenure = new Tenure({
-    ...parts,
+  const heldLeases: HeldLeases = new HeldLeases({
+    ...common,
     ...{ beatMs: config.beatMs, leaseMs: config.leaseMs, runLeaseMs: config.runLeaseMs },
     standsBack,
-    mark: () => duty.mark,
-    onHolding: (mark) => duty.begin(mark),
-    onLetGo: () => duty.end(),
-    onRunsLost: (reason) => crew.lose(reason),
+    mark: () => leader.mark,
+    onHolding: (mark) => leader.begin(mark),
+    onLetGo: () => leader.end(),
+    onRunsLost: (reason) => worker.lose(reason),
     onBeat(found) {
-      duty.onBeat(found);
-      void crew.poll();
-      void crew.verify();
-      crew.tidy();
+      leader.onBeat(found);
+      void worker.poll();
+      void worker.verify();
+      worker.tidy();
       const marked = found.find(({ name }) => name === SCHEDULER)?.mark ?? 0;
-      if (!tenure.isHolder) void care.forget(Math.max(0, marked - FRESH_MS));
+      if (!heldLeases.isHolder) void housekeeping.forget(Math.max(0, marked - FRESH_MS));
       if (beats++ % COUNT_BEATS === 0) void count();
     },
   });
-  const crew: Crew = new Crew({
-    ...{ ...parts, tenure, concurrency: config.concurrency },
+  const worker: Worker = new Worker({
+    ...{ ...common, heldLeases, concurrency: config.concurrency },
     mayTake: () => standsBack() === null,
     onEnded(run, sequel) {
-      duty.onEnded(run, sequel);
-      if (run.job === null) care.ended(null, run.service);
-      if (sequel.followers.length > 0 || !tenure.isHolder) added();
-      else if (crew.free === 1) void crew.poll();
+      leader.onEnded(run, sequel);
+      if (run.job === null) housekeeping.ended(null, run.service);
+      if (sequel.followers.length > 0 || !heldLeases.isHolder) added();
+      else if (worker.free === 1) void worker.poll();
       for (const { readyAt } of sequel.followers)
-        clock.after(Math.max(1, readyAt - time.now()), () => void crew.poll());
+        clock.after(Math.max(1, readyAt - time.now()), () => void worker.poll());
     },
   });
-  const duty: Duty = new Duty({
-    ...{ ...parts, tenure, crew },
+  const leader: Leader = new Leader({
+    ...{ ...common, heldLeases, worker },
     ...kept,
     isPaused,
     onOffered: tellOthers,
@@ -166,32 +166,32 @@ export function worksOf(given: WorksParts): Works {
     }
   }
 
-  timetable.subscribe((name) => duty.onJob(name));
-  const operated = { ...parts, ...kept, tenure, crew, onAdded: added };
+  timetable.subscribe((name) => leader.onJob(name));
+  const operated = { ...common, ...kept, heldLeases, worker, onAdded: added };
   const close = () => {
     closing = true;
-    crew.close();
+    worker.close();
   };
   return {
-    tenure,
-    crew,
-    duty,
+    heldLeases,
+    worker,
+    leader,
     status: () =>
-      statusOf({ tenure, duty, crew, time, counters, counts, standsBack: standsBack(), paused: isPaused() }),
-    start: () => tenure.start(),
+      statusOf({ heldLeases, leader, worker, time, counters, counts, standsBack: standsBack(), paused: isPaused() }),
+    start: () => heldLeases.start(),
     hear: () => looking.tell(),
     close,
     async leave() {
       close();
-      await tenure.letGo();
+      await heldLeases.letGo();
     },
     async stop(ended) {
       close();
       looking.stop();
       telling.stop();
-      await crew.stop(config.stopMs);
+      await worker.stop(config.stopMs);
       await ended();
-      await tenure.stop();
+      await heldLeases.stop();
     },
     operations: {
       accept: (call) => accept(operated, call),

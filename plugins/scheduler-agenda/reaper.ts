@@ -1,20 +1,20 @@
 import type { Attempt, Job, Leases, Logger, RunEnd, Runs, Timetable } from '../../core/api.ts';
 import type { DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
-import { type Ending, sequelOf } from './next.ts';
-import { leaseOf, type Tenure } from './tenure.ts';
+import { type HeldLeases, runLeaseName } from './leases.ts';
+import { type Ending, sequelOf } from './sequel.ts';
 
-interface Parts {
+interface Deps {
   readonly runs: Runs;
   readonly leases: Leases;
   readonly timetable: Timetable;
-  readonly tenure: Tenure;
+  readonly heldLeases: HeldLeases;
   readonly time: DatabaseTime;
   readonly counters: Counters;
   readonly log: Logger;
 }
 
-export interface Sweep {
+export interface Reaped {
   readonly interrupted: number;
 }
 
@@ -26,30 +26,30 @@ const PORTION = 20;
  * Ends the runs of servers that are dead: their leases are taken away first, so that one that comes to life again cannot
  * renew it, and whatever it writes is refused. Runs are read before leases: who has a run had its lease by then.
  */
-export async function sweep(parts: Parts, isOn: () => boolean): Promise<Sweep> {
-  const { runs, leases, tenure, log } = parts;
+export async function reap(deps: Deps, isOn: () => boolean): Promise<Reaped> {
+  const { runs, leases, heldLeases, log } = deps;
   const running = await runs.open({ state: 'running', brief: true, limit: MOST });
   const alive = new Set<string>();
   for (const lease of (await leases.renew([])).leases) {
-    if (!lease.name.startsWith(leaseOf(''))) continue;
-    const isOwn = lease.holder === tenure.owner;
+    if (!lease.name.startsWith(runLeaseName(''))) continue;
+    const isOwn = lease.holder === heldLeases.owner;
     const dead = lease.remainingMs <= 0 && !isOwn && (await leases.remove(lease.name, lease.holder));
     if (!dead) alive.add(lease.holder);
   }
   const owners = new Set(running.map(({ owner }) => owner as string));
   let interrupted = 0;
   for (const owner of owners) {
-    if (alive.has(owner) || owner === tenure.owner || !isOn()) continue;
+    if (alive.has(owner) || owner === heldLeases.owner || !isOn()) continue;
     const found = await runs.open({ state: 'running', owner, limit: MOST });
     for (let i = 0; i < found.length && isOn(); i += PORTION) {
       const some = found.slice(i, i + PORTION);
       const written = await runs.end(
-        some.map((run) => endOf(parts, run)),
+        some.map((run) => endOf(deps, run)),
         owner,
-        tenure.fence(),
+        heldLeases.fence(),
       );
       interrupted += written.length;
-      for (const _ of written) parts.counters.ended('interrupted', 0);
+      for (const _ of written) deps.counters.ended('interrupted', 0);
     }
     log.warn(
       { runs: found.length, of: found[0]?.server, owner },
@@ -59,7 +59,7 @@ export async function sweep(parts: Parts, isOn: () => boolean): Promise<Sweep> {
   return { interrupted };
 }
 
-function endOf({ timetable, time }: Parts, run: Attempt): RunEnd {
+function endOf({ timetable, time }: Deps, run: Attempt): RunEnd {
   const job: Job | null = run.job === null ? null : timetable.get(run.job);
   const endedAt = time.now();
   const reason = `'${run.server}' ended, or lost its lease, before there was an outcome`;

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.ts';
 
 /** Does something when told to, at once, but not more often than so: what is told meanwhile is done once, after it. */
-export class Hint {
+export class Throttle {
   readonly #clock: Clock;
   readonly #ms: number;
   readonly #work: () => void;

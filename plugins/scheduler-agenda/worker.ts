@@ -12,18 +12,18 @@ import {
 } from '../../core/api.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
-import { Ledger } from './ledger.ts';
-import { type Sequel, sequelOf } from './next.ts';
-import { ended, type Item, Performer } from './performer.ts';
+import type { HeldLeases } from './leases.ts';
+import { Outcomes } from './outcomes.ts';
 import { keyOf } from './run-data.ts';
-import type { Tenure } from './tenure.ts';
+import { type ActiveRun, AttemptRunner, ended } from './runner.ts';
+import { type Sequel, sequelOf } from './sequel.ts';
 
-export interface CrewParts {
+export interface WorkerDeps {
   readonly runs: Runs;
   readonly records: Pick<Records, 'get'>;
   readonly timetable: Timetable;
   readonly services: Pick<Services, 'run'>;
-  readonly tenure: Tenure;
+  readonly heldLeases: HeldLeases;
   readonly time: DatabaseTime;
   readonly clock: Clock;
   readonly counters: Counters;
@@ -47,12 +47,12 @@ const LONG_MS = 1500;
 /** How often it looks where none lasts long. */
 const VERIFY_BEATS = 10;
 /** Runs what this server has taken: each once, however often it hears of it. */
-export class Crew {
-  readonly #parts: CrewParts;
-  readonly #ledger: Ledger;
-  readonly #performer: Performer;
-  readonly #inHand = new Map<string, Item>();
-  readonly #queue: Item[] = [];
+export class Worker {
+  readonly #deps: WorkerDeps;
+  readonly #outcomes: Outcomes;
+  readonly #runner: AttemptRunner;
+  readonly #inFlight = new Map<string, ActiveRun>();
+  readonly #queue: ActiveRun[] = [];
   /** Taken lately, by key: an answer that was lost, and looked for later, must not start anything twice. */
   readonly #known = new Map<string, number>();
   #polling: Promise<void> | null = null;
@@ -64,50 +64,50 @@ export class Crew {
   #verifyIn = 0;
   #idle: (() => void)[] = [];
 
-  constructor(parts: CrewParts) {
-    this.#parts = parts;
-    this.#ledger = new Ledger(parts);
-    this.#performer = new Performer(parts);
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+    this.#outcomes = new Outcomes(deps);
+    this.#runner = new AttemptRunner(deps);
   }
 
   /** Why outcomes cannot be written; null: they can. */
   get problem(): GantryError | null {
-    return this.#ledger.problem;
+    return this.#outcomes.problem;
   }
-  get inHand(): readonly Item[] {
-    return [...this.#inHand.values()];
+  get inFlight(): readonly ActiveRun[] {
+    return [...this.#inFlight.values()];
   }
   has(run: Pick<Attempt, 'token' | 'attempt'>): boolean {
-    return this.#inHand.has(keyOf(run));
+    return this.#inFlight.has(keyOf(run));
   }
   /** How many more it may take. */
   get free(): number {
-    return this.#closed ? 0 : Math.max(0, this.#parts.concurrency - this.#inHand.size);
+    return this.#closed ? 0 : Math.max(0, this.#deps.concurrency - this.#inFlight.size);
   }
 
   /** Who runs what is taken now; null while this server cannot show that it is alive, or does not know the time. */
-  runner(): Runner | null {
-    const { tenure, server, time } = this.#parts;
-    const { owner } = tenure;
+  asRunner(): Runner | null {
+    const { heldLeases, server, time } = this.#deps;
+    const { owner } = heldLeases;
     return owner === null || !time.isKnown
       ? null
-      : { owner, server, epoch: tenure.isHolder ? tenure.epoch : 0, now: time.now() };
+      : { owner, server, epoch: heldLeases.isHolder ? heldLeases.epoch : 0, now: time.now() };
   }
 
   /** Runs them: they are running already, as the database has it, by this server. */
   admit(runs: readonly Attempt[]): void {
-    const { clock, tenure, onQueued } = this.#parts;
+    const { clock, heldLeases, onQueued } = this.#deps;
     const now = clock.steady();
     let queued = false;
     for (const run of runs) {
       const key = keyOf(run);
-      if (this.#known.has(key) || run.owner !== tenure.owner) continue;
+      if (this.#known.has(key) || run.owner !== heldLeases.owner) continue;
       this.#known.set(key, now);
-      const item: Item = { run, call: null, end: this.#ending, admittedAt: now };
-      this.#inHand.set(key, item);
-      if (this.#ending !== null) void this.run(item);
+      const active: ActiveRun = { run, call: null, end: this.#ending, admittedAt: now };
+      this.#inFlight.set(key, active);
+      if (this.#ending !== null) void this.run(active);
       else {
-        this.#queue.push(item);
+        this.#queue.push(active);
         queued = true;
       }
     }
@@ -115,13 +115,13 @@ export class Crew {
   }
 
   /** The next one that waits for its start here; null: none does. */
-  next(): Item | null {
+  next(): ActiveRun | null {
     return this.#queue.shift() ?? null;
   }
   /** It was fetched and not started. */
   putBack(key: string): void {
-    const item = this.#inHand.get(key);
-    if (item !== undefined && item.call === null && !this.#queue.includes(item)) this.#queue.unshift(item);
+    const active = this.#inFlight.get(key);
+    if (active !== undefined && active.call === null && !this.#queue.includes(active)) this.#queue.unshift(active);
   }
 
   /** An answer was lost: something may be running in the name of this server that it does not know of. */
@@ -144,16 +144,16 @@ export class Crew {
   }
 
   async #take(): Promise<void> {
-    const { runs, tenure, log } = this.#parts;
-    const by = this.runner();
+    const { runs, heldLeases, log } = this.#deps;
+    const by = this.asRunner();
     const limit = this.free;
-    if (by === null || limit === 0 || !this.#parts.mayTake()) return;
+    if (by === null || limit === 0 || !this.#deps.mayTake()) return;
     try {
       if (this.#uncertain) {
         this.#uncertain = false;
         this.admit(await runs.open({ state: 'running', owner: by.owner, limit: 10_000 }));
       }
-      const pools: Pool[] = tenure.isHolder ? ['any', 'holder'] : ['any'];
+      const pools: Pool[] = heldLeases.isHolder ? ['any', 'holder'] : ['any'];
       const taken = await runs.take({ ...by, pools, limit });
       this.admit(taken);
       if (taken.length === limit && this.free > 0) this.#again = true;
@@ -168,17 +168,17 @@ export class Crew {
    * and that it does not know of: they were begun later than it was told that they were not.
    */
   async verify(): Promise<void> {
-    const { runs, clock, tenure, log } = this.#parts;
-    const { owner } = tenure;
+    const { runs, clock, heldLeases, log } = this.#deps;
+    const { owner } = heldLeases;
     const before = clock.steady() - LONG_MS;
-    const long = this.inHand.filter(({ run, admittedAt }) => run.owner === owner && admittedAt < before);
+    const long = this.inFlight.filter(({ run, admittedAt }) => run.owner === owner && admittedAt < before);
     if (owner === null || (long.length === 0 && --this.#verifyIn > 0)) return;
     this.#verifyIn = VERIFY_BEATS;
     try {
       const running = await runs.open({ state: 'running', owner, brief: true, limit: 10_000 });
       const own = new Set(running.map(keyOf));
-      for (const item of long) {
-        if (!own.has(keyOf(item.run)) && this.has(item.run)) this.#abort(item, ended());
+      for (const active of long) {
+        if (!own.has(keyOf(active.run)) && this.has(active.run)) this.#abort(active, ended());
       }
       const strange = running.filter((run) => !this.#known.has(keyOf(run)));
       if (strange.length > 0) this.admit(await runs.open({ state: 'running', owner, limit: 10_000 }));
@@ -189,16 +189,16 @@ export class Crew {
 
   /** Tells the runs of this token in hand to end; false where there are none. */
   cancel(token: string): boolean {
-    const found = this.inHand.filter(({ run }) => run.token === token);
-    for (const item of found) this.#abort(item, new GantryError('CALL_ABORTED', 'The run was cancelled'));
+    const found = this.inFlight.filter(({ run }) => run.token === token);
+    for (const active of found) this.#abort(active, new GantryError('CALL_ABORTED', 'The run was cancelled'));
     return found.length > 0;
   }
 
   /** All in hand are others' now. */
   lose(reason: GantryError): void {
-    for (const item of this.inHand) this.#abort(item, reason);
+    for (const active of this.inFlight) this.#abort(active, reason);
     // They were not started: there is nothing to tell of them, and nobody who would fetch them.
-    for (const item of this.#queue.splice(0)) void this.run(item);
+    for (const active of this.#queue.splice(0)) void this.run(active);
   }
 
   /** Takes nothing more. */
@@ -213,11 +213,11 @@ export class Crew {
       hint: 'The run lasted longer than the time that the server has to stop: "graceMs" in the config.',
     });
     this.#ending = reason;
-    for (const item of this.inHand) this.#abort(item, reason);
-    for (const item of this.#queue.splice(0)) void this.run(item);
+    for (const active of this.inFlight) this.#abort(active, reason);
+    for (const active of this.#queue.splice(0)) void this.run(active);
     let cancel = () => {};
     const late = new Promise<void>((resolve) => {
-      cancel = this.#parts.clock.after(ms, resolve);
+      cancel = this.#deps.clock.after(ms, resolve);
     });
     await Promise.race([late, this.#settled()]);
     cancel();
@@ -225,39 +225,39 @@ export class Crew {
   async #settled(): Promise<void> {
     // What it asked for may be its own yet.
     await this.#polling;
-    if (this.#inHand.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /** Forgets what it need not remember. */
   tidy(): void {
-    const before = this.#parts.clock.steady() - KNOWN_MS;
+    const before = this.#deps.clock.steady() - KNOWN_MS;
     for (const [key, at] of this.#known) {
       if (at >= before) return;
-      if (!this.#inHand.has(key)) this.#known.delete(key);
+      if (!this.#inFlight.has(key)) this.#known.delete(key);
     }
   }
 
   /** From its start to its outcome, which is written when this resolves, or is not this server's to write. Never rejects. */
-  async run(item: Item): Promise<void> {
-    const { clock, counters, hooks, log, onEnded, time } = this.#parts;
-    const { run } = item;
+  async run(active: ActiveRun): Promise<void> {
+    const { clock, counters, hooks, log, onEnded, time } = this.#deps;
+    const { run } = active;
     const startedAt = time.now();
     const latenessMs = Math.max(0, startedAt - run.readyAt);
-    const { job, ending, error } = await this.#performer.perform(item, latenessMs);
+    const { job, ending, error } = await this.#runner.run(active, latenessMs);
     const sequel = sequelOf(run, ending, job);
     const { outcome, endedAt, code, reason } = ending;
-    const own = item.end === null || item.end.code !== 'LEASE_LOST';
+    const own = active.end === null || active.end.code !== 'LEASE_LOST';
     const { token, attempt } = run;
     const end = { token, attempt, outcome, endedAt, code, reason, dead: sequel.dead, followers: sequel.followers };
-    const written = own && (await this.#ledger.write(end, run.owner as string));
-    this.#inHand.delete(keyOf(run));
+    const written = own && (await this.#outcomes.write(end, run.owner as string));
+    this.#inFlight.delete(keyOf(run));
     this.#known.delete(keyOf(run));
     // Where it did not begin, and should be this server's after all, it is run then.
-    if (own || item.call !== null) this.#known.set(keyOf(run), clock.steady());
+    if (own || active.call !== null) this.#known.set(keyOf(run), clock.steady());
     const about = { job: run.job, service: run.service, token, attempt, outcome };
     const told = { job: run.job, service: run.service, run: token, attempt, outcome };
     if (!written) {
-      log.warn({ ...told, error: item.end }, 'what came of a run was not written: it is not of this server any more');
+      log.warn({ ...told, error: active.end }, 'what came of a run was not written: it is not of this server any more');
     } else {
       const ms = Math.max(0, endedAt - startedAt);
       counters.ended(outcome, ms);
@@ -273,11 +273,11 @@ export class Crew {
       });
       onEnded(run, sequel);
     }
-    if (this.#inHand.size === 0) for (const idle of this.#idle.splice(0)) idle();
+    if (this.#inFlight.size === 0) for (const idle of this.#idle.splice(0)) idle();
   }
 
-  #abort(item: Item, reason: GantryError): void {
-    item.end ??= reason;
-    item.call?.abort(reason);
+  #abort(active: ActiveRun, reason: GantryError): void {
+    active.end ??= reason;
+    active.call?.abort(reason);
   }
 }

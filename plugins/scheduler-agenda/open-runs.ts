@@ -6,7 +6,7 @@ export interface Queued extends RunKey {
   readonly dueAt: number;
 }
 
-interface Page {
+interface JobRuns {
   /** Tokens that are under way, further attempts that wait included. */
   readonly underWay: Set<string>;
   /** The earliest due first. */
@@ -14,39 +14,46 @@ interface Page {
 }
 
 /** What is open of each job, as the holder knows it. */
-export class Book {
-  readonly #pages = new Map<string, Page>();
+export class OpenRuns {
+  readonly #byJob = new Map<string, JobRuns>();
   /** What ended while the database was asked what is open. */
   #ended: Set<string> | null = null;
 
   underWay(job: string): boolean {
-    return (this.#pages.get(job)?.underWay.size ?? 0) > 0;
+    return (this.#byJob.get(job)?.underWay.size ?? 0) > 0;
   }
   queued(job: string): number {
-    return this.#pages.get(job)?.queued.length ?? 0;
+    return this.#byJob.get(job)?.queued.length ?? 0;
   }
   isOpen(job: string): boolean {
-    return this.#pages.has(job);
+    return this.#byJob.has(job);
+  }
+  /** Whether runs are under way besides these: only the database knows when one of another server ends. */
+  hasOthers(inFlight: readonly { readonly run: RunKey }[]): boolean {
+    if (this.#byJob.size === 0) return false;
+    const own = new Set(inFlight.map(({ run }) => run.token));
+    for (const token of this.tokens()) if (!own.has(token)) return true;
+    return false;
   }
   /** Of all jobs, those that are under way. */
   *tokens(): Iterable<string> {
-    for (const { underWay } of this.#pages.values()) yield* underWay;
+    for (const { underWay } of this.#byJob.values()) yield* underWay;
   }
   get size(): number {
-    return this.#pages.size;
+    return this.#byJob.size;
   }
 
   begin(job: string, token: string): void {
-    this.#page(job).underWay.add(token);
+    this.#runsOf(job).underWay.add(token);
   }
   queue(one: Queued): void {
-    const { queued } = this.#page(one.job);
+    const { queued } = this.#runsOf(one.job);
     queued.push(one);
     if ((queued.at(-2)?.dueAt ?? 0) > one.dueAt) queued.sort((a, b) => a.dueAt - b.dueAt);
   }
   end(job: string, token: string): void {
     this.#ended?.add(token);
-    const page = this.#pages.get(job);
+    const page = this.#byJob.get(job);
     if (page === undefined) return;
     page.underWay.delete(token);
     this.#close(job, page);
@@ -55,7 +62,7 @@ export class Book {
   /** The first that waits of each job of which nothing is under way: they are under way from now on. */
   release(limit: number): Queued[] {
     const found: Queued[] = [];
-    for (const [, page] of this.#pages) {
+    for (const [, page] of this.#byJob) {
       if (found.length >= limit) break;
       const [first] = page.queued;
       if (page.underWay.size > 0 || first === undefined) continue;
@@ -72,7 +79,7 @@ export class Book {
     this.#ended = ended;
     try {
       const open = await ask();
-      this.#pages.clear();
+      this.#byJob.clear();
       for (const run of open) {
         const { job, token, attempt, dueAt, state, pool } = run;
         if (job === null || ended.has(token)) continue;
@@ -84,15 +91,15 @@ export class Book {
     }
   }
   clear(): void {
-    this.#pages.clear();
+    this.#byJob.clear();
   }
 
-  #page(job: string): Page {
-    let page = this.#pages.get(job);
-    if (page === undefined) this.#pages.set(job, (page = { underWay: new Set(), queued: [] }));
+  #runsOf(job: string): JobRuns {
+    let page = this.#byJob.get(job);
+    if (page === undefined) this.#byJob.set(job, (page = { underWay: new Set(), queued: [] }));
     return page;
   }
-  #close(job: string, page: Page): void {
-    if (page.underWay.size === 0 && page.queued.length === 0) this.#pages.delete(job);
+  #close(job: string, page: JobRuns): void {
+    if (page.underWay.size === 0 && page.queued.length === 0) this.#byJob.delete(job);
   }
 }
