@@ -3,9 +3,9 @@ import type { Problem } from '../errors.ts';
 import type { Definition } from '../records/record.ts';
 import {
   checkSchedule,
-  checkScheduleForm,
   compileSchedule,
-  type Schedule,
+  type ParsedSchedule,
+  parseSchedule,
   ScheduleSchema,
   type Times,
   upcoming,
@@ -147,7 +147,7 @@ type Given = Static<typeof JobDefinition>;
 export interface Job {
   readonly name: string;
   readonly service: string;
-  readonly schedule: Schedule;
+  readonly schedule: ParsedSchedule;
   readonly payload: unknown;
   readonly active: boolean;
   readonly jitterMs: number;
@@ -168,14 +168,17 @@ export interface Job {
 const MISSED: Job['missed'] = { policy: 'once', lateMs: 60_000, withinMs: DAY_MS, limit: 100 };
 const RETRIES: Job['retries'] = { attempts: 1, backoffMs: 1000, maxBackoffMs: 300_000 };
 
-/** Reads a record that was checked. */
+/**
+ * Reads a record that was checked. It parses the schedule, and never throws: a schedule that another version wrote may have
+ * problems here.
+ */
 export function jobOf(definition: Definition): Job {
   const given = definition as unknown as Given;
   const { name, service, schedule, payload, missed, retries, since } = given;
   return {
     name,
     service,
-    schedule,
+    schedule: parseSchedule(schedule),
     payload,
     active: given.active ?? true,
     jitterMs: given.jitterMs ?? 0,
@@ -192,17 +195,23 @@ export function jobOf(definition: Definition): Job {
   };
 }
 
-/** When a job is due; an interval without a start begins when the job was made. */
+/** When a job is due; an interval without a start begins when the job was made. Throws INVALID if its schedule has problems. */
 export function timesOf(job: Pick<Job, 'schedule' | 'since'>): Times {
   return compileSchedule(job.schedule, job.since);
 }
 
-/** What a job cannot be kept for beyond its form, with key paths such as `.schedule.cron`. */
-export function checkJob(definition: Definition): Problem[] {
-  // One that has run its course stays what it is.
-  const problems = checkScheduleForm(definition['schedule'], '.schedule');
-  const { schedule, removeWhenDone } = definition as unknown as Given;
-  if (removeWhenDone === true && 'cron' in schedule && schedule.end === undefined) {
+/**
+ * What is wrong with a job beyond its JSON schema, with key paths such as `.schedule.cron`. `past`: the record that it takes
+ * the place of. A job whose schedule is new, and which is active, must be due after `now`; one that has run its course may
+ * stay.
+ */
+export function checkJob(definition: Definition, past: Definition | null, now: number): Problem[] {
+  const { schedule: given, removeWhenDone, active } = definition as unknown as Given;
+  const schedule = parseSchedule(given);
+  const mustBeDue = active !== false && !isSame(definition, past);
+  const found = mustBeDue ? checkSchedule(schedule, now) : schedule.problems;
+  const problems = found.map((problem) => ({ ...problem, path: `.schedule${problem.path}` }));
+  if (removeWhenDone === true && 'cron' in given && given.end === undefined) {
     problems.push({
       path: '.removeWhenDone',
       message: 'never comes true: the schedule has no end',
@@ -210,12 +219,6 @@ export function checkJob(definition: Definition): Problem[] {
     });
   }
   return problems;
-}
-
-/** Why a job that is new, or was changed in this, would never run. */
-export function checkFuture(definition: Definition, past: Definition | null, now: number): Problem[] {
-  if (definition['active'] === false || isSame(definition, past)) return [];
-  return checkSchedule(definition['schedule'], '.schedule', now);
 }
 
 /** Sets since when its due times count: those of another schedule, or of the time when it was paused, do not. */
@@ -226,8 +229,8 @@ export function keepJob(definition: Definition, past: Definition | null, now: nu
 
 function isSame(definition: Definition, past: Definition | null): boolean {
   if (past === null) return false;
-  const told = ({ schedule, active = true }: Record<string, unknown>) => JSON.stringify([schedule, active]);
-  return told(past) === told(definition);
+  const textOf = ({ schedule, active = true }: Record<string, unknown>) => JSON.stringify([schedule, active]);
+  return textOf(past) === textOf(definition);
 }
 
 /** The next due times of a job, at most `count`; none where it is paused. Throws INVALID where it is not a valid one. */

@@ -9,8 +9,8 @@ export const INTERVAL =
   /^(?!$)(?:(\d{1,5})w)?(?:(\d{1,6})d)?(?:(\d{1,7})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,11})s)?(?:(\d{1,14})ms)?$/;
 export const LONGEST_CRON = 500;
 
-/** A schedule as it is worked with; moments in ms since 1970. */
-export interface Plan {
+/** The fields of a schedule after reading; moments in ms since 1970. */
+export interface ScheduleFields {
   at?: number;
   everyMs?: number;
   cron?: Cron;
@@ -29,12 +29,15 @@ const FORMS: Readonly<Record<string, readonly string[]>> = {
 const FORM_NAMES = Object.keys(FORMS);
 const EXPECTED = `one of ${FORM_NAMES.join(', ')}`;
 
-/** Reads a schedule that may be anything; adds what is wrong with it to `problems`, and is whole only without any. */
-export function readSchedule(schedule: unknown, path: string, problems: Problem[]): Plan {
+/**
+ * Reads a value that may be no schedule at all, and adds what is wrong with it to `problems`, with paths inside it, such
+ * as `.cron`. The fields are complete only if nothing was added.
+ */
+export function readSchedule(schedule: unknown, problems: Problem[]): ScheduleFields {
   if (typeof schedule !== 'object' || schedule === null || Array.isArray(schedule)) {
     const hint = typeof schedule === 'string' ? hintForText(schedule) : "E.g. { every: '1h30m' }.";
     problems.push({
-      path,
+      path: '',
       message: 'must be an object',
       expected: `an object with ${EXPECTED}`,
       got: shown(schedule),
@@ -45,24 +48,24 @@ export function readSchedule(schedule: unknown, path: string, problems: Problem[
   const given = Object.entries(schedule).filter(([, value]) => value !== undefined);
   const kinds = given.map(([key]) => key).filter((key) => Object.hasOwn(FORMS, key));
   if (kinds.length !== 1) {
-    problems.push(wrongKind(path, kinds, given));
+    problems.push(wrongKind(kinds, given));
     return {};
   }
   const kind = kinds[0] as string;
-  const plan: Plan = {};
+  const fields: ScheduleFields = {};
   for (const [key, value] of given) {
     const problem = (FORMS[kind] as readonly string[]).includes(key)
-      ? (READERS[key] as Reader)(plan, value)
+      ? (READERS[key] as Reader)(fields, value)
       : unknownKey(key, kind);
-    if (problem !== null) problems.push(...[problem].flat().map((one) => ({ path: `${path}.${key}`, ...one })));
+    if (problem !== null) problems.push(...[problem].flat().map((one) => ({ path: `.${key}`, ...one })));
   }
-  if (kind === 'cron') plan.zone ??= findZone('UTC') as Zone;
-  return plan;
+  if (kind === 'cron') fields.zone ??= findZone('UTC') as Zone;
+  return fields;
 }
 
 type Wrong = Omit<Problem, 'path'>;
-/** Puts a value into the plan, or tells what is wrong with it. */
-type Reader = (plan: Plan, value: unknown) => Wrong | readonly Wrong[] | null;
+/** Sets a field from its value, or returns what is wrong with the value. */
+type Reader = (fields: ScheduleFields, value: unknown) => Wrong | readonly Wrong[] | null;
 
 const READERS: Readonly<Record<string, Reader>> = {
   at: readMoment('at'),
@@ -78,11 +81,11 @@ const READERS: Readonly<Record<string, Reader>> = {
 const MOMENT = /^(\d{4})-(\d\d)-(\d\d)T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/i;
 
 function readMoment(key: 'at' | 'start' | 'end'): Reader {
-  return (plan, value) => {
+  return (fields, value) => {
     const [, year, month, day] = (typeof value === 'string' && MOMENT.exec(value)) || [];
     const date = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day)));
     if (date.getUTCMonth() === Number(month) - 1) {
-      plan[key] = Date.parse((value as string).toUpperCase());
+      fields[key] = Date.parse((value as string).toUpperCase());
       return null;
     }
     return {
@@ -104,7 +107,7 @@ function hintForMoment(value: unknown, year: string | undefined): string {
   return 'Between day and time there is a T, and hours, minutes and seconds have two digits.';
 }
 
-function readEvery(plan: Plan, value: unknown): Wrong | null {
+function readEvery(fields: ScheduleFields, value: unknown): Wrong | null {
   const parts = typeof value === 'string' ? INTERVAL.exec(value) : null;
   if (parts === null) {
     return {
@@ -117,7 +120,7 @@ function readEvery(plan: Plan, value: unknown): Wrong | null {
   const [weeks, days, hours, minutes, seconds, ms] = parts.slice(1).map((part) => Number(part ?? 0)) as number[];
   const w = (weeks as number) * 7 + (days as number);
   const everyMs = ((w * 24 + (hours as number)) * 60 + (minutes as number)) * 60_000 + (seconds as number) * 1000;
-  return readEveryMs(plan, everyMs + (ms as number));
+  return readEveryMs(fields, everyMs + (ms as number));
 }
 
 function hintForEvery(value: unknown): string {
@@ -132,9 +135,9 @@ function hintForEvery(value: unknown): string {
   return "Short letters only: '5m' instead of '5 minutes', '1d' instead of 'one day'.";
 }
 
-function readEveryMs(plan: Plan, value: unknown): Wrong | null {
+function readEveryMs(fields: ScheduleFields, value: unknown): Wrong | null {
   if (Number.isInteger(value) && (value as number) >= LEAST_MS && (value as number) <= MOST_MS) {
-    plan.everyMs = value as number;
+    fields.everyMs = value as number;
     return null;
   }
   const hint =
@@ -149,7 +152,7 @@ function readEveryMs(plan: Plan, value: unknown): Wrong | null {
   };
 }
 
-function readCron(plan: Plan, value: unknown): Wrong | readonly Wrong[] | null {
+function readCron(fields: ScheduleFields, value: unknown): Wrong | readonly Wrong[] | null {
   if (typeof value !== 'string' || value.length > LONGEST_CRON) {
     return {
       message: 'is not a cron expression',
@@ -160,14 +163,14 @@ function readCron(plan: Plan, value: unknown): Wrong | readonly Wrong[] | null {
   }
   const cron = compileCron(value);
   if (!(cron instanceof Cron)) return cron;
-  plan.cron = cron;
+  fields.cron = cron;
   return null;
 }
 
-function readTimeZone(plan: Plan, value: unknown): Wrong | null {
+function readTimeZone(fields: ScheduleFields, value: unknown): Wrong | null {
   const zone = typeof value === 'string' ? findZone(value) : null;
   if (zone !== null) {
-    plan.zone = zone;
+    fields.zone = zone;
     return null;
   }
   return {
@@ -187,20 +190,20 @@ function hintForZone(value: unknown): string {
   return suggestZone(value) || 'Names are Area/City.';
 }
 
-function readRepeats(plan: Plan, value: unknown): Wrong | null {
+function readRepeats(fields: ScheduleFields, value: unknown): Wrong | null {
   if (Number.isInteger(value) && (value as number) >= 1) {
-    plan.repeats = value as number;
+    fields.repeats = value as number;
     return null;
   }
   const hint = 'It counts due times; leave it out for no end.';
   return { message: 'is not a number of times', expected: 'a whole number from 1', got: shown(value), hint };
 }
 
-function wrongKind(path: string, kinds: readonly string[], given: readonly (readonly [string, unknown])[]): Problem {
+function wrongKind(kinds: readonly string[], given: readonly (readonly [string, unknown])[]): Problem {
   const keys = given.map(([key]) => key);
   const near = keys.map((key) => didYouMean(key, FORM_NAMES)).find((hint) => hint !== '');
   return {
-    path,
+    path: '',
     message: kinds.length === 0 ? 'does not say when' : 'says more than one thing',
     expected: EXPECTED,
     got: kinds.length > 0 ? kinds.join(' and ') : keys.length > 0 ? keys.join(', ') : 'an object without keys',

@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { GantryError, type Problem } from '../errors.ts';
 import type { Cron } from './cron.ts';
-import { type Plan, readSchedule, shown } from './schedule-form.ts';
+import { readSchedule, type ScheduleFields, shown } from './schedule-form.ts';
 import { CronTimes, IntervalTimes, OnceTimes, type Times } from './times.ts';
 import type { Zone } from './zone.ts';
 
@@ -22,8 +22,8 @@ export type Schedule =
   | (Bounds & { readonly cron: string; readonly timeZone?: string });
 
 /**
- * The part `schedule` of a job. As loose as types are: which fields go together, and what they may be, checkSchedule
- * tells better than a schema.
+ * The part `schedule` of a job. As loose as types are: which fields go together, and what they may be, parseSchedule
+ * explains better than a schema can.
  */
 export const ScheduleSchema = Type.Unsafe<Schedule>(
   Type.Object(
@@ -55,32 +55,36 @@ export const ScheduleSchema = Type.Unsafe<Schedule>(
   ),
 );
 
-/**
- * What is wrong with a schedule; the paths begin with `at`, e.g. `.schedule` gives `.schedule.cron`. What is well
- * formed and is never due after `now` is refused too, with the reason. `anchor`: as for compileSchedule, of a schedule
- * that is in use already.
- */
-export function checkSchedule(schedule: unknown, at: string, now: number, anchor = now): Problem[] {
-  const problems: Problem[] = [];
-  const plan = readSchedule(schedule, at, problems);
-  return problems.length > 0 ? problems : checkDue(plan, schedule as Schedule, at, now, anchor);
+/** A schedule after parsing. A job carries it, so that nobody parses it again. */
+export interface ParsedSchedule {
+  /** As it was given. */
+  readonly given: unknown;
+  /** Complete only without problems. */
+  readonly fields: Readonly<ScheduleFields>;
+  /** What is wrong with its form, with paths inside the schedule, such as `.cron`. */
+  readonly problems: readonly Problem[];
 }
 
-/** What is wrong with its form only: one whose times are all over is good. For what is carried over or kept. */
-export function checkScheduleForm(schedule: unknown, at: string): Problem[] {
+/** Never throws: a value that is no schedule has problems. A schedule whose due times are all over has none. */
+export function parseSchedule(given: unknown): ParsedSchedule {
   const problems: Problem[] = [];
-  readSchedule(schedule, at, problems);
-  return problems;
+  return { given, fields: readSchedule(given, problems), problems };
+}
+
+/**
+ * Everything that is wrong with a schedule that is to be used from `now` on: its form, or why it is never due after that.
+ * `anchor`: as for compileSchedule, if the schedule is in use already.
+ */
+export function checkSchedule(schedule: ParsedSchedule, now: number, anchor = now): readonly Problem[] {
+  return schedule.problems.length > 0 ? schedule.problems : checkDue(schedule, now, anchor);
 }
 
 /**
  * The due times of a schedule. `anchor`: where an interval without `start` begins, in ms since 1970; it is due for the
- * first time one interval later. Throws INVALID for what checkScheduleForm finds.
+ * first time one interval later. Throws INVALID if the schedule has problems.
  */
-export function compileSchedule(schedule: Schedule, anchor: number): Times {
-  const problems: Problem[] = [];
-  const plan = readSchedule(schedule, '', problems);
-  if (problems.length === 0) return timesOf(plan, anchor);
+export function compileSchedule({ fields, problems }: ParsedSchedule, anchor: number): Times {
+  if (problems.length === 0) return timesOf(fields, anchor);
   const hint = problems.map(({ path, message, hint = '' }) => `${path.slice(1)} ${message}. ${hint}`.trim()).join(' ');
   throw new GantryError('INVALID', 'The schedule is not valid', { problems, hint });
 }
@@ -95,7 +99,7 @@ export function upcoming(times: Times, after: number, count: number): readonly n
   return found;
 }
 
-function timesOf({ at, everyMs, cron, zone, start, end, repeats }: Plan, anchor: number): Times {
+function timesOf({ at, everyMs, cron, zone, start, end, repeats }: ScheduleFields, anchor: number): Times {
   const never = Number.POSITIVE_INFINITY;
   if (at !== undefined) return new OnceTimes(at);
   if (everyMs !== undefined)
@@ -103,16 +107,16 @@ function timesOf({ at, everyMs, cron, zone, start, end, repeats }: Plan, anchor:
   return new CronTimes(cron as Cron, zone as Zone, start ?? 0, end ?? never);
 }
 
-/** Why a schedule of good form is never due after `now`; nothing where it is. */
-function checkDue(plan: Plan, schedule: Schedule, path: string, now: number, anchor: number): Problem[] {
-  const times = timesOf(plan, anchor);
+/** Why a well-formed schedule is never due after `now`; empty if it is due. */
+function checkDue({ given, fields }: ParsedSchedule, now: number, anchor: number): Problem[] {
+  const times = timesOf(fields, anchor);
   if (times.next(now) !== null) return [];
-  const { start, end, cron } = plan;
-  const given = schedule as Readonly<Record<string, unknown>>;
+  const { start, end, cron } = fields;
   const refused = (key: string, message: string, expected: string, hint: string): Problem[] => [
-    { path: `${path}.${key}`, message, expected, got: shown(given[key]), hint },
+    { path: `.${key}`, message, expected, got: shown((given as Readonly<Record<string, unknown>>)[key]), hint },
   ];
-  if (plan.at !== undefined) return refused('at', 'is in the past', `a time after ${iso(now)}`, 'Choose a later time.');
+  if (fields.at !== undefined)
+    return refused('at', 'is in the past', `a time after ${iso(now)}`, 'Choose a later time.');
   if (cron !== undefined && cron.next(now) === Number.POSITIVE_INFINITY) {
     const hint = 'Look at day-of-month and month together. L is the last day of a month, however long it is.';
     return refused('cron', 'is never due: no year has such a day', 'a day that there is in one of its months', hint);
@@ -128,14 +132,14 @@ function checkDue(plan: Plan, schedule: Schedule, path: string, now: number, anc
   if (end !== undefined && end <= now) {
     return refused('end', 'is in the past', `a time after ${iso(now)}`, 'Choose a later end, or leave it out.');
   }
-  const { repeats, ...unlimited } = plan;
+  const { repeats, ...unlimited } = fields;
   if (repeats !== undefined && timesOf(unlimited, anchor).next(now) !== null) {
     const last = `are over: the last one was at ${iso(times.previous(now) ?? now)}`;
     return refused('repeats', last, 'more of them', 'Raise it, or choose a later start.');
   }
-  const { end: _, ...endless } = plan;
+  const { end: _, ...endless } = fields;
   const next = timesOf(endless, anchor).next(now);
-  if (end === undefined || next === null) return [{ path, message: 'is never due before the year 10000' }];
+  if (end === undefined || next === null) return [{ path: '', message: 'is never due before the year 10000' }];
   return refused(
     'end',
     'is before the next time that it would be due',

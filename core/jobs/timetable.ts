@@ -1,7 +1,6 @@
 import { GantryError } from '../errors.ts';
 import type { Definition, Effect } from '../ports/kind.ts';
 import { type Job, jobOf } from './jobs.ts';
-import { checkScheduleForm } from './schedule.ts';
 
 /** The jobs that this server knows of, as their records say. */
 export class Timetable implements Effect {
@@ -10,16 +9,20 @@ export class Timetable implements Effect {
 
   /** Throws RECORD_INVALID for a schedule that another version wrote, or that this machine knows no zone for. */
   put(definition: Definition): void {
-    const problems = checkScheduleForm(definition['schedule'], '/schedule');
+    const job = jobOf(definition);
+    const problems = job.schedule.problems.map((one) => ({
+      ...one,
+      path: `/schedule${one.path.replaceAll('.', '/')}`,
+    }));
     if (problems.length > 0) {
-      const told = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
-      throw new GantryError('RECORD_INVALID', `The job '${definition.name}' cannot be planned: ${told}`, { problems });
+      const all = problems.map(({ path, message }) => `${path} ${message}`).join('; ');
+      throw new GantryError('RECORD_INVALID', `The job '${definition.name}' cannot be planned: ${all}`, { problems });
     }
-    this.#jobs.set(definition.name, jobOf(definition));
-    this.#tell(definition.name);
+    this.#jobs.set(job.name, job);
+    this.#notify(definition.name);
   }
   drop(name: string): void {
-    if (this.#jobs.delete(name)) this.#tell(name);
+    if (this.#jobs.delete(name)) this.#notify(name);
   }
 
   get(name: string): Job | null {
@@ -38,7 +41,7 @@ export class Timetable implements Effect {
     return () => void this.#listeners.delete(listen);
   }
 
-  #tell(name: string): void {
+  #notify(name: string): void {
     for (const listen of this.#listeners) listen(name);
   }
 }

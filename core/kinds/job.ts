@@ -1,4 +1,4 @@
-import { checkFuture, checkJob, JobDefinition, keepJob } from '../jobs/jobs.ts';
+import { checkJob, JobDefinition, keepJob } from '../jobs/jobs.ts';
 import type { Timetable } from '../jobs/timetable.ts';
 import type { Kind } from '../ports/kind.ts';
 import { invalid, pointed } from '../records/invalid.ts';
@@ -9,10 +9,9 @@ export const job = ({ timetable }: { readonly timetable: Timetable }): Kind => (
   fields: ['service', 'active'],
   own: ['since'],
   roles: { read: 'viewer', write: 'developer' },
-  check: checkJob,
   keep(definition, past) {
     const now = Date.now();
-    const problems = checkFuture(definition, past, now);
+    const problems = checkJob(definition, past, now);
     if (problems.length > 0) throw invalid('job', definition.name, problems.map(pointed));
     return keepJob(definition, past, now);
   },

@@ -1,7 +1,8 @@
 /** Cron expressions against a model of them that is slow and plain: it looks at each minute of some days, one by one. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { compileSchedule, type Times, upcoming } from '../../../core/jobs/schedule.ts';
+import { type Times, upcoming } from '../../../core/jobs/schedule.ts';
+import { compileSchedule } from './fixtures/schedule.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;

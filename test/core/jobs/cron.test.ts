@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Cron, compileCron } from '../../../core/jobs/cron.ts';
-import { compileSchedule, upcoming } from '../../../core/jobs/schedule.ts';
+import { upcoming } from '../../../core/jobs/schedule.ts';
+import { compileSchedule } from './fixtures/schedule.ts';
 
 /** The first due times of 2026 in UTC, without their year; or the first after another moment. */
 function due(cron: string, count: number, after = '2025-12-31T23:59:59.999Z'): string[] {

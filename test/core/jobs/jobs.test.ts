@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import { isGantryError } from '../../../core/errors.ts';
-import { checkFuture, checkJob, JobDefinition, jobOf, keepJob, nextTimes, timesOf } from '../../../core/jobs/jobs.ts';
+import { checkJob, type Job, JobDefinition, jobOf, keepJob, nextTimes, timesOf } from '../../../core/jobs/jobs.ts';
+import { Timetable } from '../../../core/jobs/timetable.ts';
 import { Logs } from '../../../core/log/log.ts';
 import { Process } from '../../../core/process.ts';
 import type { Definition, Records } from '../../../core/records/record.ts';
@@ -21,9 +22,10 @@ describe('jobs', () => {
   it('have all that was left out filled in, as their schema says', () => {
     const filled = job() as Record<string, unknown>;
     expect(compileConfig(JobDefinition)(filled, '')).to.deep.equal([]);
-    const { since: _, ...of } = jobOf(job());
+    const { since: _, schedule, ...of } = jobOf(job());
+    expect(schedule).to.deep.equal({ given: { every: '1h' }, fields: { everyMs: 3_600_000 }, problems: [] });
     expect(of).to.deep.equal({
-      ...{ name: 'j', service: 's', schedule: { every: '1h' }, payload: undefined, active: true, jitterMs: 0 },
+      ...{ name: 'j', service: 's', payload: undefined, active: true, jitterMs: 0 },
       ...{ timeoutMs: null, overlap: 'skip', interrupted: 'leave', onSuccess: null, onError: null },
       ...{ runsOn: 'holder', removeWhenDone: false },
       missed: { policy: 'once', lateMs: 60_000, withinMs: 86_400_000, limit: 100 },
@@ -67,37 +69,60 @@ describe('jobs', () => {
     expect(timesOf(kept).previous(NOW)).to.equal(null);
   });
 
+  it('have their schedule parsed once when they are checked, and once for all uses when they take effect', () => {
+    let parsed = 0;
+    const ownKeys = (schedule: object) => {
+      parsed++;
+      return Reflect.ownKeys(schedule);
+    };
+    const given = job({ schedule: new Proxy({ cron: '30 2 * * *', timeZone: 'Europe/Warsaw' }, { ownKeys }) });
+    expect(checkJob(given, null, NOW)).to.deep.equal([]);
+    const kept = keepJob(given, null, NOW);
+    expect(parsed, 'checked').to.equal(1);
+    const timetable = new Timetable();
+    timetable.put(kept);
+    const planned = timetable.get('j') as Job;
+    for (let at = NOW, i = 0; i < 3; i++) at = timesOf(planned).next(at) as number;
+    expect(parsed, 'in effect').to.equal(2);
+  });
+
+  it('are refused by the timetable if another version wrote their schedule', () => {
+    const put = () => new Timetable().put(job({ schedule: { cron: '61 * * * *' } }));
+    expect(put).to.throw("The job 'j' cannot be planned: /schedule/cron");
+  });
+
   describe('that never run are refused', () => {
     const paths = (found: readonly { readonly path: string }[]) => found.map(({ path: at }) => at);
     const past = iso(NOW - 1000);
 
     it('when they are new, or changed in this, with the reason', () => {
-      expect(paths(checkFuture(job({ schedule: { at: past } }), null, NOW))).to.deep.equal(['.schedule.at']);
-      expect(paths(checkFuture(job({ schedule: { at: past } }), job(), NOW))).to.deep.equal(['.schedule.at']);
+      expect(paths(checkJob(job({ schedule: { at: past } }), null, NOW))).to.deep.equal(['.schedule.at']);
+      expect(paths(checkJob(job({ schedule: { at: past } }), job(), NOW))).to.deep.equal(['.schedule.at']);
       const over = { cron: '* * * * *', end: past };
-      expect(paths(checkFuture(job({ schedule: over }), null, NOW))).to.deep.equal(['.schedule.end']);
-      expect(paths(checkFuture(job({ schedule: { cron: '0 0 30 2 *' } }), null, NOW))).to.deep.equal([
-        '.schedule.cron',
-      ]);
-      expect(checkFuture(job({ schedule: { at: iso(NOW + 1000) } }), null, NOW)).to.deep.equal([]);
+      expect(paths(checkJob(job({ schedule: over }), null, NOW))).to.deep.equal(['.schedule.end']);
+      expect(paths(checkJob(job({ schedule: { cron: '0 0 30 2 *' } }), null, NOW))).to.deep.equal(['.schedule.cron']);
+      expect(checkJob(job({ schedule: { at: iso(NOW + 1000) } }), null, NOW)).to.deep.equal([]);
       expect(
-        paths(checkFuture(job({ schedule: { at: past } }), job({ schedule: { at: past }, active: false }), NOW)),
+        paths(checkJob(job({ schedule: { at: past } }), job({ schedule: { at: past }, active: false }), NOW)),
         'switched on',
       ).to.deep.equal(['.schedule.at']);
     });
 
     it('but not those that have run their course, or are paused', () => {
       const done = job({ schedule: { at: past } });
-      expect(checkFuture({ ...done, description: 'more' }, done, NOW)).to.deep.equal([]);
-      expect(checkFuture({ ...done, active: false }, null, NOW)).to.deep.equal([]);
+      expect(checkJob({ ...done, description: 'more' }, done, NOW)).to.deep.equal([]);
+      expect(checkJob({ ...done, active: false }, null, NOW)).to.deep.equal([]);
     });
 
     it('nor are they kept with a schedule that is none, or an end that never comes', () => {
-      expect(paths(checkJob(job({ schedule: { cron: '61 * * * *' } })))).to.deep.equal(['.schedule.cron']);
+      expect(paths(checkJob(job({ schedule: { cron: '61 * * * *' } }), null, NOW))).to.deep.equal(['.schedule.cron']);
       const endless = job({ schedule: { cron: '* * * * *' }, removeWhenDone: true });
-      expect(paths(checkJob(endless))).to.deep.equal(['.removeWhenDone']);
+      expect(paths(checkJob(endless, null, NOW))).to.deep.equal(['.removeWhenDone']);
       for (const schedule of [{ at: past }, { every: '1h', repeats: 3 }, { cron: '* * * * *', end: past }])
-        expect(checkJob(job({ schedule, removeWhenDone: true })), JSON.stringify(schedule)).to.deep.equal([]);
+        expect(
+          checkJob({ ...job({ schedule, removeWhenDone: true }), description: 'more' }, job({ schedule }), NOW),
+          JSON.stringify(schedule),
+        ).to.deep.equal([]);
     });
   });
 

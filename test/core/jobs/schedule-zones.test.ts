@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { compileSchedule, upcoming } from '../../../core/jobs/schedule.ts';
+import { upcoming } from '../../../core/jobs/schedule.ts';
 import { findZone, suggestZone } from '../../../core/jobs/zone.ts';
+import { compileSchedule } from './fixtures/schedule.ts';
 
 /** The due times of a cron expression in a zone after a moment, as local times with their offsets. */
 function due(timeZone: string, cron: string, after: string, count: number): string[] {

@@ -1,15 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { GantryError, type Problem } from '../../../core/errors.ts';
-import {
-  checkSchedule,
-  checkScheduleForm,
-  compileSchedule,
-  type Schedule,
-  ScheduleSchema,
-  upcoming,
-} from '../../../core/jobs/schedule.ts';
+import { type Schedule, ScheduleSchema, upcoming } from '../../../core/jobs/schedule.ts';
 import { compileConfig } from '../../../core/schema/check.ts';
+import { checkSchedule, checkScheduleForm, compileSchedule } from './fixtures/schedule.ts';
 
 const NOW = Date.parse('2026-06-15T12:00:00Z');
 const HOUR_MS = 3_600_000;
