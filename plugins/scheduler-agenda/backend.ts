@@ -15,18 +15,17 @@ import { keyOf } from './run-data.ts';
 import type { ActiveRun } from './runner.ts';
 import type { Worker } from './worker.ts';
 
-/** The one kind of job that Agenda knows here: what it runs is told by its data. */
+/** The only job name that Agenda knows here. The job's data says which attempt it runs. */
 export const RUN = 'gantry.run';
 
-/** Whatever clock Agenda looks at, what it is given is due, and in the order in which it came. */
+/** A past date: everything that Agenda gets is due, by any clock, and in the order in which it came. */
 const DUE = new Date(1);
-/** Agenda takes a lock for lost by the clock of the machine; ours are in the database, by its clock. */
+/** Agenda expires locks by the machine's clock. Ours expire in the database, so Agenda's never do. */
 const NEVER = new Date(8.64e15);
 
 /**
- * What Agenda runs: attempts that are rows of the odb, taken there by this server before Agenda hears of them. Taking one
- * is the lock, and only who has inserted or taken the row has it to give; its outcome is written in the odb, too. Where
- * other backends have a table of their own, this one has what the server has in hand.
+ * Gives Agenda the attempts that this server has taken. An attempt is a row of the odb, and taking the row is the lock; its
+ * outcome is written to the odb too. Other backends have a table of jobs; this one has the runs in flight of this server.
  */
 export class OdbBackend implements AgendaBackend, JobRepository {
   readonly name = 'odb';
@@ -46,12 +45,12 @@ export class OdbBackend implements AgendaBackend, JobRepository {
     this.#given.clear();
   }
 
-  /** There is something to run: Agenda fetches it at once. */
+  /** Makes Agenda fetch queued runs at once. */
   wake(): void {
     if (this.notificationChannel.state !== 'connected') return;
     const now = new Date();
-    const told = { jobId: toJobId(RUN), jobName: RUN, nextRunAt: null, priority: 0, timestamp: now };
-    this.notificationChannel.publish(told).catch(() => {});
+    const notice = { jobId: toJobId(RUN), jobName: RUN, nextRunAt: null, priority: 0, timestamp: now };
+    this.notificationChannel.publish(notice).catch(() => {});
   }
 
   async getNextJobToRun(name: string): Promise<JobParameters | undefined> {
@@ -72,12 +71,12 @@ export class OdbBackend implements AgendaBackend, JobRepository {
     return job;
   }
 
-  /** What Agenda runs by this id. */
+  /** The run that Agenda has by this id. */
   activeRun(id: string): ActiveRun | null {
     return this.#given.get(id)?.active ?? null;
   }
 
-  /** Progress and times, while it is in hand; the outcome is the odb's. */
+  /** Keeps Agenda's progress and times while the run is in flight. The outcome is written elsewhere. */
   async saveJobState(job: JobParameters): Promise<void> {
     const id = String(job._id);
     const given = this.#given.get(id);
@@ -158,5 +157,5 @@ export class OdbBackend implements AgendaBackend, JobRepository {
 }
 
 function elsewhere(): GantryError {
-  return new GantryError('INVALID', 'Jobs are records of the odb: they are made, changed and removed there');
+  return new GantryError('INVALID', 'Jobs are records: create, change and remove them by the admin services');
 }

@@ -1,18 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises';
 
-/** What the scheduler has of time, so that a test can be its clock. */
+/** All that the scheduler knows of time. A test can replace it. */
 export interface Clock {
-  /** Ms that go on evenly, whatever is done to the clock on the wall. */
+  /** Monotonic time in ms: setting the machine's clock does not change it. */
   steady(): number;
-  /** Ms since 1970, as this machine believes. */
+  /** The machine's clock, in ms since 1970. */
   wall(): number;
-  /** Calls back after so many ms; returns the undo. */
+  /** Calls `work` after `ms`. Returns a function that cancels it. */
   after(ms: number, work: () => void): () => void;
-  /** Resolves when others had their turn. */
+  /** Resolves after other callbacks had a chance to run. */
   turn(): Promise<void>;
 }
 
-/** A timer set for longer fires at once. */
+/** Node fires a timer at once if its delay is longer than this. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 export const machineClock: Clock = {
@@ -26,16 +26,16 @@ export const machineClock: Clock = {
   turn: () => turn(),
 };
 
-/** Beyond it the clock of the database was set. */
+/** A larger deviation means that the database's clock was set. */
 const STEP_MS = 5000;
 
 /**
- * The time of the database, which is the same for all servers, between two looks at it: when a server's own clock is
- * wrong, or is set, its jobs are due when they should be nevertheless.
+ * The database's time, which is the same for all servers, estimated between two answers by monotonic time. So jobs are due
+ * at the right moment even if a server's own clock is wrong or is set.
  */
 export class DatabaseTime {
   readonly #clock: Clock;
-  /** From steady time to that of the database; null before the first look. */
+  /** What to add to steady time to get the database's time; null before the first answer. */
   #offset: number | null = null;
 
   constructor(clock: Clock) {
@@ -43,14 +43,14 @@ export class DatabaseTime {
   }
 
   /**
-   * What the database said, asked and answered at these steady times: it was so somewhere between them. Gives by how much
-   * its clock was set; 0: it was not.
+   * Takes in the time that the database gave (ms since 1970) for a question sent and answered at these steady times: its
+   * clock showed it at some moment between them. Returns by how many ms the database's clock was set; 0 if it was not.
    */
   sync(said: number, askedAt: number, answeredAt: number): number {
-    // It says whole milliseconds.
+    // The database cuts off fractions of a millisecond.
     const [least, most] = [said - answeredAt, said + 1 - askedAt];
     const before = this.#offset;
-    // What is known stays as far as it can be: an answer that took long tells little. At first rather late than early.
+    // Keep the estimate if the answer allows it, since a slow answer says little. The first estimate is the latest possible.
     this.#offset = before === null ? least : Math.min(Math.max(before, least), most);
     const step = before === null ? 0 : this.#offset - before;
     return Math.abs(step) > STEP_MS ? Math.round(step) : 0;
@@ -59,12 +59,12 @@ export class DatabaseTime {
   get isKnown(): boolean {
     return this.#offset !== null;
   }
-  /** Before the first look it is the machine's own. */
+  /** Ms since 1970; before the first answer by the machine's own clock. */
   now(): number {
     return this.#offset === null ? this.#clock.wall() : Math.floor(this.#clock.steady() + this.#offset);
   }
 
-  /** By how much this machine's clock is ahead; null before the first look. */
+  /** How many ms this machine's clock is ahead of the database's; null before the first answer. */
   get aheadMs(): number | null {
     return this.#offset === null ? null : Math.round(this.#clock.wall() - this.now());
   }

@@ -2,11 +2,11 @@ import type { Bucket, RunOutcome, SchedulerCounters } from '../../core/api.ts';
 
 const BOUNDS_MS = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000];
 
-/** What this process did, for metrics. */
+/** What this process has done since its start, for metrics. */
 export class Counters {
   readonly #outcomes = new Map<RunOutcome, number>();
-  readonly #lateness = new Spread();
-  readonly #duration = new Spread();
+  readonly #lateness = new Histogram();
+  readonly #duration = new Histogram();
   #started = 0;
   #takenOver = 0;
 
@@ -39,7 +39,7 @@ export class Counters {
   }
 }
 
-class Spread {
+class Histogram {
   readonly #counts = new Array<number>(BOUNDS_MS.length + 1).fill(0);
   readonly #sums = new Array<number>(BOUNDS_MS.length + 1).fill(0);
 

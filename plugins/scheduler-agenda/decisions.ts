@@ -2,28 +2,28 @@ import type { Job, NewRun, Runner } from '../../core/api.ts';
 import type { OpenRuns } from './open-runs.ts';
 import { type DueTimes, type Entry, readyAt, tokenOf } from './plan.ts';
 
-/** What becomes of a due time. */
+/** What is done about a due time. */
 export interface Decision {
   readonly dueAt: number;
   readonly action: 'run' | 'queue' | 'skipped' | 'missed';
   readonly reason: string | null;
-  /** How many due times it stands for. */
+  /** How many due times this decision covers. */
   readonly count: number;
 }
 
 export interface JobSituation {
   readonly now: number;
-  /** When the last one was to be started, its jitter included. */
+  /** When the last due time should have started, jitter included; ms since 1970. */
   readonly readyAt: number;
-  /** Of a run of this job: its further attempts that wait count, too. */
+  /** Whether a run of this job is open. A retry that waits counts. */
   readonly underWay: boolean;
-  /** Due times that wait for it to end. */
+  /** How many firings wait for that run to end. */
   readonly queued: number;
 }
 
 /**
- * Decides on due times of one job that nobody has decided on: `times` are the latest ones, in order, of `count`. All but
- * the last are missed, since the next one has come; the last one is late at most, or missed, too, after `lateMs`.
+ * Decides on the open due times of one job: `times` are the latest of `count`, in order. All but the last are missed,
+ * since the next one has come. The last one is on time or late, and missed too if it is late by more than `lateMs`.
  */
 export function decide(
   job: Pick<Job, 'missed' | 'overlap'>,
@@ -45,7 +45,7 @@ export function decide(
   return [...made, onTime(job, last, { ...situation, underWay, queued })];
 }
 
-/** The one run that makes up for all is the latest: where that is on time, or the job wants none, the others are just missed. */
+/** One run, for the latest due time, makes up for all. If the latest is on time, or the job wants no such run, the others are just missed. */
 function once(
   { missed: { policy, withinMs }, overlap }: Pick<Job, 'missed' | 'overlap'>,
   missed: readonly number[],
@@ -67,7 +67,7 @@ function once(
       : [{ dueAt: before, action: 'missed', reason: 'one run, of the latest, makes up for all', count: count - 1 }];
   if (!underWay || overlap === 'allow') return [...others, { dueAt: last, action: 'run', reason: null, count: 1 }];
   if (queued === 0) return [...others, { dueAt: last, action: 'queue', reason: null, count: 1 }];
-  return [...others, { dueAt: last, action: 'missed', reason: 'a run that waits makes up for it', count: 1 }];
+  return [...others, { dueAt: last, action: 'missed', reason: 'a run that waits already makes up for it', count: 1 }];
 }
 
 function all(
@@ -100,35 +100,35 @@ function onTime(
 ): Decision {
   const of = { dueAt, count: 1 };
   if (overlap === 'allow' || (!underWay && queued === 0)) return { ...of, action: 'run', reason: null };
-  // While a job makes up for what it missed, nothing more of it gets lost.
+  // While a job catches up with everything it missed, nothing more is skipped.
   if (policy === 'all' && queued > 0) return { ...of, action: 'queue', reason: null };
   if (overlap === 'queue-one' && queued === 0) return { ...of, action: 'queue', reason: null };
-  const reason = queued > 0 ? 'a run of it waits already' : 'the run before was under way';
+  const reason = queued > 0 ? 'another run of it waits already' : 'the run before had not ended';
   return { ...of, action: 'skipped', reason };
 }
 
 interface ServerSituation {
   readonly now: number;
   readonly openRuns: OpenRuns;
-  /** How many runs this server has room for. */
+  /** How many more runs this server may start. */
   readonly free: number;
-  /** Null: it runs nothing now. */
+  /** This server as the owner of runs; null: it can run nothing now. */
   readonly by: Runner | null;
 }
 
-/** What is to be written of jobs that are due. */
+/** What one transaction writes about jobs that are due. */
 export interface Decisions {
   readonly decided: readonly { readonly job: Job; readonly decision: Decision; readonly row: NewRun }[];
-  /** Up to when each job is accounted for by it. */
+  /** Up to which due time each job is then accounted for. */
   readonly settled: readonly { readonly entry: Entry; readonly until: number }[];
-  /** Not looked at: for the next transaction. */
+  /** Jobs that were not decided on; they go into the next transaction. */
   readonly left: readonly DueTimes[];
 }
 
-/** The most rows of one transaction: one job may have missed thousands. */
+/** The most rows of one transaction; a single job may have missed thousands of due times. */
 const MOST_ROWS = 1000;
 
-/** Decides on due times, as many as go into one transaction. */
+/** Decides on the due times of many jobs, as many as one transaction can write. */
 export function decideAll(due: readonly DueTimes[], situation: ServerSituation): Decisions {
   const decided: { job: Job; decision: Decision; row: NewRun }[] = [];
   const settled: { entry: Entry; until: number }[] = [];

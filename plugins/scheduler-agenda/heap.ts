@@ -1,4 +1,4 @@
-/** Gives the least of its items first, in logarithmic time. */
+/** A binary heap: the least item first, in logarithmic time. */
 export class Heap<T> {
   readonly #items: T[] = [];
   readonly #before: (one: T, other: T) => boolean;
@@ -47,7 +47,7 @@ export class Heap<T> {
   clear(): void {
     this.#items.length = 0;
   }
-  /** Drops the others. */
+  /** Drops the items that are not kept. */
   keep(isKept: (item: T) => boolean): void {
     for (const item of this.#items.splice(0)) if (isKept(item)) this.push(item);
   }

@@ -9,18 +9,18 @@ interface Deps {
   readonly log: Logger;
   readonly keepMs: number;
   readonly keepDeadMs: number;
-  /** Of each job, and of each service of durable calls. */
+  /** How many ended runs are kept of each job, and of each service of durable calls. */
   readonly keepRuns: number;
 }
 
 const FORGET_MS = 60_000;
 
-/** Takes away what is over: jobs that are done, and runs that nobody needs to know of any more. */
+/** Removes jobs that are done and have removeWhenDone, and runs that are older than the retention. */
 export class Housekeeping {
   readonly #deps: Deps;
-  /** Jobs whose last due time is over, and that go when their last run has ended. */
+  /** Jobs without further due times; they are removed when their last run has ended. */
   readonly #done = new Set<string>();
-  /** Jobs and services of which there may be something to forget. */
+  /** Jobs and services that may have too many ended runs. */
   readonly #jobs = new Set<string>();
   readonly #services = new Set<string>();
   #forgetAt = 0;
@@ -35,7 +35,7 @@ export class Housekeeping {
   isDone(job: string): boolean {
     return this.#done.has(job);
   }
-  /** It goes on. */
+  /** The job has changed, so it may have due times again. */
   keep(job: string): void {
     this.#done.delete(job);
   }
@@ -47,26 +47,26 @@ export class Housekeeping {
     this.#done.clear();
   }
 
-  /** Removes the records of jobs that are done and have nothing open. */
+  /** Removes the records of jobs that are done and have no open runs. */
   async finish(isOpen: (job: string) => boolean): Promise<void> {
     const { records, log } = this.#deps;
     for (const name of [...this.#done]) {
-      // While another one was removed, it may have been changed.
+      // The job may have changed while another one was removed.
       if (!this.#done.has(name) || isOpen(name)) continue;
       try {
-        // One that was changed meanwhile is not done.
+        // The version check keeps a job that was changed meanwhile.
         await records.remove('job', name, records.find('job', name)?.version, { name: 'scheduler' });
       } catch (thrown) {
         const error = toGantryError(thrown);
         if (error.retryable) continue;
         if (error.code !== 'RECORD_NOT_FOUND' && error.code !== 'RECORD_STALE')
-          log.warn({ job: name, error }, 'a job that is done could not be removed');
+          log.warn({ job: name, error }, 'a finished job could not be removed');
       }
       this.#done.delete(name);
     }
   }
 
-  /** Once a minute. `accounted`: what is due later stays, since it is what tells that it was started. */
+  /** Removes old runs, at most once a minute. Rows due after `accounted` (ms) stay: they prove that their firing was started. */
   async forget(accounted: number): Promise<void> {
     const { runs, clock, time, log, keepMs, keepDeadMs, keepRuns } = this.#deps;
     if (clock.steady() < this.#forgetAt) return;
@@ -79,7 +79,7 @@ export class Housekeeping {
     try {
       await runs.forget({ ...old, jobs, services, accounted });
     } catch (error) {
-      log.debug({ error }, 'old runs are kept for now');
+      log.debug({ error }, 'old runs could not be removed; this is retried later');
       for (const name of jobs) this.#jobs.add(name);
       for (const name of services) this.#services.add(name);
     }

@@ -1,4 +1,4 @@
-/** Jobs when they are due, on one server at a time, and durable calls on any: run by Agenda, kept in the odb. */
+/** Runs jobs when they are due, and durable calls: decided by one server at a time, kept in the odb, executed by Agenda. */
 import { randomUUID } from 'node:crypto';
 import { Agenda } from 'agenda';
 import {
@@ -20,56 +20,59 @@ const Config = Type.Object(
       default: 250,
       minimum: 1,
       maximum: 10_000,
-      description: 'The most runs at once on this server; more wait',
+      description: 'The most runs in flight on this server; others wait',
     }),
     beatMs: Type.Integer({
       default: 1000,
       minimum: 100,
       maximum: 60_000,
-      description: 'How often it renews its leases in the database, and looks for what waits',
+      description: 'How often this server renews its leases in the database and looks for waiting runs',
     }),
     leaseMs: Type.Integer({
       default: 5000,
       minimum: 500,
       maximum: 600_000,
-      description: 'How long after its last word another server becomes the holder; some beats',
+      description:
+        'The lease of the scheduler: how long after its last renewal another server takes over. At least 3 beats',
     }),
     runLeaseMs: Type.Integer({
       default: 10_000,
       minimum: 500,
       maximum: 3_600_000,
       description:
-        'How long after its last word its runs are interrupted; also how long a run outlives a database that is away',
+        'The lease of the runs of a server: how long after its last renewal they count as interrupted, and so how long a run survives an unavailable database',
     }),
     stopMs: Type.Integer({
       default: 5000,
       minimum: 0,
       maximum: 9000,
-      description: 'How long runs that are told to end at a stop have for it, after "graceMs" of the server',
+      description:
+        'How long runs may take to end after they are aborted at a stop, which is after "graceMs" of the server',
     }),
     keepDays: Type.Number({
       default: 30,
       minimum: 0.001,
       maximum: 3660,
-      description: 'Ended runs are forgotten later',
+      description: 'How long ended runs are kept',
     }),
     keepDeadDays: Type.Number({
       default: 90,
       minimum: 0.001,
       maximum: 3660,
-      description: 'The same for durable calls that were given up',
+      description: 'How long durable calls that were given up are kept',
     }),
     keepRuns: Type.Integer({
       default: 1000,
       minimum: 1,
       maximum: 1_000_000,
-      description: 'Of each job, and of each service that is called durably, as many of the latest are kept',
+      description:
+        'How many of the latest ended runs are kept for each job, and for each service that is called durably',
     }),
   },
   { additionalProperties: false },
 );
 
-/** A lease must outlast a beat or two that are lost. Throws CONFIG_INVALID. */
+/** A lease must survive one or two failed renewals. Throws CONFIG_INVALID. */
 function checkLeases(id: string, { beatMs, leaseMs, runLeaseMs }: Static<typeof Config>): void {
   const wrong = Object.entries({ leaseMs, runLeaseMs }).filter(([, ms]) => ms < LEAST_BEATS * beatMs);
   if (wrong.length === 0) return;
@@ -83,7 +86,7 @@ function checkLeases(id: string, { beatMs, leaseMs, runLeaseMs }: Static<typeof 
   throw new GantryError('CONFIG_INVALID', `${id}: ${wrong.map(([key]) => key).join(' and ')} too short`, { problems });
 }
 
-/** Agenda sets a timer of half of it for each run. */
+/** Agenda touches the lock of each run after half of this. Our lock is the row, so the value matters little. */
 const LOCK_MS = 10_000;
 const LEAST_BEATS = 3;
 
@@ -134,7 +137,7 @@ export default definePlugin({
           const active = backend.activeRun(String(job.attrs._id));
           if (active !== null) await worker.run(active);
         });
-        made.on('error', (error: unknown) => log.error({ error: toGantryError(error) }, 'the runner of jobs failed'));
+        made.on('error', (error: unknown) => log.error({ error: toGantryError(error) }, 'Agenda failed'));
         agenda = made;
         await made.start();
       },
@@ -143,10 +146,10 @@ export default definePlugin({
         unsubscribe();
         await parts.stop(async () => agenda?.stop());
         if (worker.inFlight.length > 0) {
-          const error = new GantryError('RUN_INTERRUPTED', 'Runs did not end when they were told to');
+          const error = new GantryError('RUN_INTERRUPTED', 'Runs did not end when they were aborted');
           log.warn(
             { error, left: worker.inFlight.length },
-            'runs were cut off; another server will tell that they were interrupted',
+            'runs were cut off; another server will record them as interrupted',
           );
         }
       },

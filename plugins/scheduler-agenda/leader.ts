@@ -6,8 +6,8 @@ import type { Sequel } from './sequel.ts';
 const NOTHING = new Plan();
 
 /**
- * What the holder does, from when it becomes the holder until it is not. Each term has its own knowledge: what comes late
- * of one that is over changes nothing in the next.
+ * What a server does while it is the holder. Each time it becomes the holder it starts with a new Leadership, so that late
+ * answers to a previous one cannot affect it.
  */
 export class Leader {
   readonly #deps: LeadershipDeps;
@@ -23,12 +23,12 @@ export class Leader {
   get isReady(): boolean {
     return this.#leadership?.isReady ?? false;
   }
-  /** Everything that is due up to then is accounted for; null while that is not known. It never goes back within a term. */
+  /** The moment up to which all due times are accounted for; null while it is not known. It never goes back during a leadership. */
   get mark(): number | null {
     return this.#leadership?.mark ?? null;
   }
 
-  /** `mark`: what the holder before has left. */
+  /** `mark`: as the previous holder left it; null if there was none. */
   begin(mark: number | null): void {
     this.end();
     this.#leadership = new Leadership(this.#deps);
@@ -39,11 +39,11 @@ export class Leader {
     this.#leadership = null;
   }
 
-  /** A job came, changed or went. */
+  /** A job was added, changed or removed. */
   onJob(name: string): void {
     this.#leadership?.onJob(name);
   }
-  /** The outcome of a run of this server is written. */
+  /** This server has written the outcome of a run. */
   onEnded(run: Pick<Attempt, 'job' | 'token' | 'service'>, sequel: Sequel): void {
     if (sequel.followers.length > 0) this.#deps.onOffered();
     this.#leadership?.onEnded(run, sequel);
@@ -51,7 +51,7 @@ export class Leader {
   onBeat(leases: readonly Lease[]): void {
     this.#leadership?.onBeat(leases);
   }
-  /** Somebody else may have added runs. */
+  /** Others may have added runs: reads the open runs again. */
   look(): void {
     this.#leadership?.look();
   }

@@ -41,23 +41,23 @@ export interface LeadershipDeps {
   readonly keepMs: number;
   readonly keepDeadMs: number;
   readonly keepRuns: number;
-  /** All jobs are. */
+  /** Whether all jobs are paused. */
   isPaused(): boolean;
-  /** Others may have something to take. */
+  /** There may be runs for other servers to take. */
   onOffered(): void;
   onDecided(job: Job, decision: Decision): void;
 }
 
 const AGAIN_MS = 250;
-/** Jobs that are decided on in one transaction. */
+/** How many jobs are decided on in one transaction. */
 const PORTION = 500;
 const REAP_BEATS = 30;
 const QUIET_MS = 5000;
-/** How often it looks for what others added, and of which no hint came. */
+/** How often the open runs are read, in case a hint was lost. */
 const LOOK_BEATS = 5;
 const MOST_OPEN = 100_000;
 
-/** One time of being the holder: finds out what is due, decides what becomes of it, and leaves nothing behind. */
+/** One period as the holder: finds the due times, decides on them, and ends the runs of dead servers. */
 export class Leadership {
   readonly plan = new Plan();
   readonly #deps: LeadershipDeps;
@@ -69,22 +69,22 @@ export class Leadership {
   #working: Promise<void> | null = null;
   #tending: Promise<void> | null = null;
   #again = false;
-  #survey = false;
-  /** What was told as failed may be done, or be done yet. */
-  #unsure = false;
+  #mustLook = false;
+  /** A write that was reported as failed may have committed, or may still commit. */
+  #mustRecall = false;
   #reapIn = 0;
-  /** How often the clock of the database was set, as far as it is known here. */
+  /** How often the database's clock had been set when that was last looked at. */
   #steps = 0;
-  /** No server is taken for dead before. */
+  /** Until this steady time no server is considered dead. */
   #quietUntil = Number.NEGATIVE_INFINITY;
   #lookIn = LOOK_BEATS;
-  /** Jobs that came, changed or went, and that the plan does not have so yet. */
+  /** Jobs that were added, changed or removed, and that the plan does not reflect yet. */
   readonly #changed = new Set<string>();
-  /** What the holders before have done, also of jobs that this server has not heard of yet. */
+  /** Up to when previous holders have decided, by job; it may name jobs that this server does not know yet. */
   #handled: ReadonlyMap<string, number> = new Map();
   #cancelTimer: () => void = () => {};
   #mark = 0;
-  #troubled = false;
+  #isFailing = false;
 
   constructor(deps: LeadershipDeps) {
     this.#deps = deps;
@@ -101,7 +101,7 @@ export class Leadership {
     return this.#mark;
   }
 
-  /** Takes over what the holder before has left. */
+  /** Takes over from the previous holder, and retries until that succeeds or the leadership ends. */
   async begin(mark: number | null): Promise<void> {
     const { log, heldLeases, counters } = this.#deps;
     while (!this.#over) {
@@ -122,7 +122,7 @@ export class Leadership {
     this.#cancelTimer();
   }
   onJob(name: string): void {
-    // Until it is planned, all are looked at.
+    // The first plan looks at all jobs anyway.
     if (!this.#ready) return;
     this.#housekeeping.keep(name);
     this.#changed.add(name);
@@ -140,19 +140,19 @@ export class Leadership {
     const { heldLeases, clock } = this.#deps;
     if (heldLeases.steps !== this.#steps) {
       this.#steps = heldLeases.steps;
-      // Every lease seems to be over until its holder has renewed it.
+      // Every lease looks expired until its owner has renewed it.
       this.#quietUntil = clock.steady() + QUIET_MS;
     }
     const dead = leases.some((lease) => ownerOf(lease) !== null && lease.remainingMs <= 0);
     this.#reapIn--;
     if (dead) this.#reapIn = 0;
     if (clock.steady() < this.#quietUntil) this.#reapIn = Math.max(1, this.#reapIn);
-    if (--this.#lookIn <= 0 || this.#openRuns.hasOthers(this.#deps.worker.inFlight)) this.#survey = true;
+    if (--this.#lookIn <= 0 || this.#openRuns.hasOthers(this.#deps.worker.inFlight)) this.#mustLook = true;
     this.#poke();
   }
 
   look(): void {
-    this.#survey = true;
+    this.#mustLook = true;
     this.#poke();
   }
   #poke(): void {
@@ -164,14 +164,14 @@ export class Leadership {
     });
   }
 
-  /** False: its time is over. */
+  /** False: the leadership has ended meanwhile. */
   async #takeOver(mark: number | null): Promise<boolean> {
     const { runs, timetable, time, clock, log } = this.#deps;
     this.#handled = await handledSince(runs, mark);
     await runs.end(await expiredSince(this.#deps, mark, time.now()), null, this.#fence());
     await this.#look();
     if (this.#over) return false;
-    // A clock that was set back: what is accounted for stays so.
+    // Even if the clock was set back, due times before the mark stay accounted for.
     this.#mark = mark ?? 0;
     const plan = (name: string) => {
       const job = timetable.get(name);
@@ -183,7 +183,7 @@ export class Leadership {
       }
     };
     await inSlices(timetable.names(), clock, plan, () => this.#over);
-    // Those that changed while the plan was made.
+    // Jobs that changed while the plan was made.
     for (const { job } of this.plan.entries()) if (timetable.get(job.name) !== job) this.#changed.add(job.name);
     for (const name of timetable.names()) if (this.plan.find(name) === null) this.#changed.add(name);
     return !this.#over;
@@ -202,7 +202,7 @@ export class Leadership {
       try {
         this.#put(job, Math.max(fromOfChanged(job, before, now), this.#handled.get(name) ?? 0));
       } catch (error) {
-        // It must not keep the others from being run.
+        // One bad job must not stop the others.
         log.error({ job: name, error }, 'a job cannot be planned');
       }
     }
@@ -217,26 +217,26 @@ export class Leadership {
     if (entry.due === null && entry.job.removeWhenDone) this.#housekeeping.done(entry.job.name);
   }
 
-  /** One thing after the other, so that what is decided goes by what is so. */
+  /** Works in rounds, one at a time, so that each decision sees the result of the one before. */
   async #work(): Promise<void> {
     const { heldLeases, log, worker } = this.#deps;
     this.#cancelTimer();
     try {
       while (this.#again && !this.#over) {
         this.#again = false;
-        // Its time is over, and the timer that says so is late.
+        // The lease has expired, and the timer for that is late.
         if (!heldLeases.isHolder) return;
         await this.#round();
       }
-      this.#troubled = false;
+      this.#isFailing = false;
     } catch (thrown) {
       if (this.#over) return;
       const error = toGantryError(thrown);
       if (error.code === 'LEASE_LOST') return heldLeases.refused();
-      if (!this.#troubled) log.warn({ error }, 'what is due cannot be started now; it is tried again');
-      this.#troubled = true;
-      this.#survey = true;
-      this.#unsure = true;
+      if (!this.#isFailing) log.warn({ error }, 'due jobs cannot be started now; retrying');
+      this.#isFailing = true;
+      this.#mustLook = true;
+      this.#mustRecall = true;
       worker.doubt();
       void worker.poll();
       return this.#wait(AGAIN_MS);
@@ -246,15 +246,15 @@ export class Leadership {
   }
   async #round(): Promise<void> {
     this.#applyChanges();
-    if (this.#unsure) await this.#recall();
-    if (this.#survey) await this.#look();
+    if (this.#mustRecall) await this.#recall();
+    if (this.#mustLook) await this.#look();
     if (this.#reapIn <= 0) await this.#reap();
     while (!this.#over && (await this.#decide()));
     await this.#release();
     this.#tend();
   }
 
-  /** Beside what is due: there may be much of it. */
+  /** Housekeeping runs beside the rounds, as it may take long. */
   #tend(): void {
     const { heldLeases, log } = this.#deps;
     const work = async () => {
@@ -262,7 +262,7 @@ export class Leadership {
       if (!this.#over) await this.#housekeeping.forget(Math.max(0, (heldLeases.marked ?? 0) - FRESH_MS));
     };
     this.#tending ??= work()
-      .catch((error: unknown) => log.debug({ error }, 'what is over is kept for now'))
+      .catch((error: unknown) => log.debug({ error }, 'housekeeping failed; it is retried later'))
       .finally(() => {
         this.#tending = null;
       });
@@ -274,11 +274,11 @@ export class Leadership {
 
   /** Throws LEASE_LOST. */
   #fence(): Fence {
-    if (this.#over) throw new GantryError('LEASE_LOST', 'This server is the holder no longer');
+    if (this.#over) throw new GantryError('LEASE_LOST', 'This server is no longer the holder');
     return this.#deps.heldLeases.fence();
   }
 
-  /** Decides on what is due; true: there may be more. */
+  /** Decides on jobs that are due; true: there may be more. */
   async #decide(): Promise<boolean> {
     const { time, isPaused, runs, worker } = this.#deps;
     const now = time.now();
@@ -328,7 +328,7 @@ export class Leadership {
     void this.#deps.worker.poll();
   }
 
-  /** What waited for the run before it. */
+  /** Starts firings that waited for the previous run of their job. */
   async #release(): Promise<void> {
     const { runs, worker, timetable } = this.#deps;
     const released = this.#openRuns.release(PORTION);
@@ -344,37 +344,37 @@ export class Leadership {
       await this.#move(holder, 'holder');
       if (others.length > 0) this.#offer();
     } catch (error) {
-      this.#survey = true;
+      this.#mustLook = true;
       throw error;
     }
   }
 
   async #move(keys: readonly RunKey[], pool: Pool): Promise<void> {
     if (keys.length === 0) return;
-    // A move is not bound to the lease.
+    // The database does not check the lease for a move, so check it here.
     this.#fence();
     await this.#deps.runs.move(keys, pool);
   }
 
-  /** What was done though it was told as failed is accounted for. */
+  /** Finds the rows of writes that committed although they were reported as failed, and accounts for them. */
   async #recall(): Promise<void> {
     const { runs } = this.#deps;
-    // It waits for a transaction that is under way still with the same lease.
+    // The fence locks the lease, so this waits for a transaction of ours that is still open.
     await runs.add([], this.#fence());
     for (const { job, dueAt } of await runs.firings(this.#mark)) {
       const entry = this.plan.find(job);
       if (entry !== null && entry.due !== null && entry.due <= dueAt) this.#settle(entry, dueAt);
     }
-    this.#unsure = false;
+    this.#mustRecall = false;
   }
 
   async #look(): Promise<void> {
-    this.#survey = false;
+    this.#mustLook = false;
     this.#lookIn = LOOK_BEATS;
     try {
       await this.#openRuns.survey(() => this.#deps.runs.open({ of: 'jobs', brief: true, limit: MOST_OPEN }));
     } catch (error) {
-      this.#survey = true;
+      this.#mustLook = true;
       throw error;
     }
   }
@@ -385,7 +385,7 @@ export class Leadership {
     try {
       const reaped = await reap(deps, () => !this.#over);
       if (reaped.interrupted === 0) return;
-      this.#survey = true;
+      this.#mustLook = true;
       this.#again = true;
       onOffered();
       void deps.worker.poll();

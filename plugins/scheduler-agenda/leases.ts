@@ -16,34 +16,34 @@ export interface HeldLeasesDeps {
   readonly log: Logger;
   /** The name of this server. */
   readonly server: string;
-  /** Another one with each start. */
+  /** A unique name of this process: it changes with each start. */
   readonly instance: string;
   readonly beatMs: number;
-  /** Of the scheduler. */
+  /** How long the lease of the scheduler lasts. */
   readonly leaseMs: number;
-  /** That shows that the runs of this server are alive. */
+  /** How long the lease lasts that shows that this server, and so its runs, are alive. */
   readonly runLeaseMs: number;
-  /** Why this server should not be the holder now; null: it may. */
+  /** Why this server should not be the holder now; null if it may be. */
   standsBack(): string | null;
-  /** What who holds it next should know. */
+  /** Up to which moment all due times are accounted for; stored with the lease for the next holder. */
   mark(): number | null;
-  /** It is the holder from now on. `mark`: what the one before left. */
+  /** This server is the holder from now on. `mark`: as the previous holder left it. */
   onHolding(mark: number | null): void;
   onLetGo(): void;
-  /** The runs in hand are not this server's any more. */
+  /** The runs in flight no longer belong to this server. */
   onRunsLost(reason: GantryError): void;
-  /** After each look at the database. */
+  /** Called after each renewal with the leases that the database has. */
   onBeat(leases: readonly Lease[]): void;
 }
 
 interface Held {
   readonly holder: string;
   readonly epoch: number;
-  /** Steady time: not held from then on, whatever the database says. */
+  /** From this steady time on this server does not rely on the lease, whatever the database says. */
   until: number;
 }
 
-/** A lease that is given away, with what who takes it next should know. */
+/** A lease that is to be released, with the mark for the next holder. */
 interface Given {
   readonly held: Held;
   readonly mark: number | null;
@@ -52,7 +52,7 @@ interface Given {
 export const SCHEDULER = 'scheduler';
 const RUN_LEASE_PREFIX = 'runner:';
 
-/** Whose runs a lease is for; null: it is another one. */
+/** The owner of runs that a lease belongs to; null for any other lease. */
 export function ownerOf({ name }: Pick<Lease, 'name'>): string | null {
   return name.startsWith(RUN_LEASE_PREFIX) ? name.slice(RUN_LEASE_PREFIX.length) : null;
 }
@@ -61,9 +61,9 @@ export function runLeaseName(owner: string): string {
 }
 
 /**
- * What this server holds: one lease that shows that it is alive, without which its runs are others', and maybe the
- * scheduler's. Each is believed for less time than the database gives it, counted from before it was asked, on a clock
- * that nobody sets: so who takes it next cannot have it before this server has let go.
+ * The leases of this server: the run lease, which shows that it is alive and owns its runs, and maybe the lease of the
+ * scheduler. The server relies on a lease for less time than the database grants, counted on a monotonic clock from before
+ * it asked. So it has stopped relying on the lease before another server can take it.
  */
 export class HeldLeases {
   readonly #deps: HeldLeasesDeps;
@@ -79,7 +79,7 @@ export class HeldLeases {
   #problem: GantryError | null = null;
   #seen: { readonly server: string; readonly epoch: number } | null = null;
   #seenAt: number | null = null;
-  /** When somebody was seen to hold it, or this server began to look. */
+  /** When a holder was last seen, or this server started; steady time. */
   #watchedAt = Number.POSITIVE_INFINITY;
   #steps = 0;
 
@@ -90,24 +90,24 @@ export class HeldLeases {
   get problem(): GantryError | null {
     return this.#problem;
   }
-  /** Who has the scheduler's lease, as it was last seen. */
+  /** The holder of the scheduler's lease, as last seen in the database. */
   get holder(): { readonly server: string; readonly epoch: number } | null {
     return this.#seen;
   }
-  /** When somebody was last seen to hold it, by the database's time. */
+  /** When a holder was last seen, by the database's time. */
   get heldAt(): number | null {
     return this.#seenAt;
   }
-  /** For how long nobody was seen to hold it, since this server looks. */
+  /** For how many ms no holder was seen. */
   get vacantMs(): number {
     return this.#deps.clock.steady() - this.#watchedAt;
   }
-  /** How often the clock of the database was set, as far as it was seen. */
+  /** How often the database's clock was set, as far as this server noticed. */
   get steps(): number {
     return this.#steps;
   }
 
-  /** Whose its runs are; null while it has no lease that shows that it is alive. */
+  /** The owner of this server's runs; null while it has no run lease. */
   get owner(): string | null {
     const held = this.#runLease;
     return held !== null && this.#deps.clock.steady() < held.until ? held.holder : null;
@@ -116,7 +116,7 @@ export class HeldLeases {
     const held = this.#schedulerLease;
     return held !== null && this.#deps.clock.steady() < held.until && this.owner !== null;
   }
-  /** What whoever holds it next would be told, as far as that is kept. */
+  /** The mark that is stored with the lease. */
   get marked(): number | null {
     return this.#marked;
   }
@@ -124,13 +124,13 @@ export class HeldLeases {
     return this.#schedulerLease?.epoch ?? 0;
   }
 
-  /** What may only be done as the holder. Throws LEASE_LOST. */
+  /** The fence for writes that only the holder may do. Throws LEASE_LOST if this server is not the holder. */
   fence(): Fence {
     const held = this.#schedulerLease;
     if (held === null || !this.isHolder) throw lost('the scheduler');
     return { lease: SCHEDULER, holder: held.holder, epoch: held.epoch };
   }
-  /** What may only be done while its runs are its own. Throws LEASE_LOST. */
+  /** The fence for writes that only the owner of its runs may do. Throws LEASE_LOST without a run lease. */
   ownFence(): Fence {
     const held = this.#runLease;
     if (held === null || this.owner === null) throw lost('its runs');
@@ -154,7 +154,7 @@ export class HeldLeases {
   /** Gives the scheduler's lease away, so that another server has it at once. */
   async letGo(): Promise<void> {
     const given = this.#surrender();
-    // What is under way may take it, or hold it again.
+    // A beat in progress may take or renew the lease.
     await this.#beating;
     await this.#release(this.#surrender() ?? given);
   }
@@ -162,7 +162,7 @@ export class HeldLeases {
     const held = this.#schedulerLease;
     if (held === null) return null;
     const mark = this.#deps.mark();
-    this.#drop('it was given away');
+    this.#drop('it was released');
     return { held, mark };
   }
   async #release(given: Given | null): Promise<void> {
@@ -173,16 +173,16 @@ export class HeldLeases {
       if (mark !== null) await leases.renew([{ ...this.#renewal(SCHEDULER, held, this.#deps.leaseMs), mark }]);
       await leases.release(SCHEDULER, held.holder, held.epoch);
     } catch (error) {
-      log.debug({ error }, "the scheduler's lease is left to end by itself");
+      log.debug({ error }, "the scheduler's lease could not be released; it will expire");
     }
   }
 
-  /** What was found is not this server's any more: a fence said so. */
+  /** A fence refused a write of this server as the holder. */
   refused(): void {
     if (this.#schedulerLease !== null) this.#drop('another server may have it');
   }
 
-  /** Ends all; its runs must have ended. */
+  /** Releases all leases. Call it after the runs have ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelBeat();
@@ -197,7 +197,7 @@ export class HeldLeases {
       await leases.release(runLeaseName(held.holder), held.holder, held.epoch);
       await leases.remove(runLeaseName(held.holder), held.holder);
     } catch (error) {
-      log.debug({ error }, 'the lease of the runs is left to end by itself');
+      log.debug({ error }, 'the run lease could not be released; it will expire');
     }
   }
 
@@ -217,14 +217,14 @@ export class HeldLeases {
 
   async #beat(): Promise<void> {
     const { log, onBeat, time } = this.#deps;
-    // A process that slept does not go by timers that are late.
+    // After a freeze the timers are late, so look at the clock first.
     this.#expire();
     try {
       await this.#live();
       const found = await this.#renew();
       if (this.#stopped) return;
-      await this.#stand(found);
-      if (this.#problem !== null) log.info({}, 'the scheduler has its database again');
+      await this.#contend(found);
+      if (this.#problem !== null) log.info({}, 'the scheduler reaches its database again');
       this.#problem = null;
       const [holder] = found.filter(({ name, remainingMs }) => name === SCHEDULER && remainingMs > 0);
       this.#see(this.isHolder ? { server: this.#deps.server, epoch: this.epoch } : (holder ?? null), time.now());
@@ -232,20 +232,20 @@ export class HeldLeases {
     } catch (thrown) {
       const error = toGantryError(thrown);
       if (this.#problem === null)
-        log.warn({ error }, 'the scheduler cannot renew its leases; it goes on while they last');
+        log.warn({ error }, 'the scheduler cannot renew its leases; it continues until they expire');
       this.#problem = error;
     }
     this.#watch();
   }
 
-  /** The lease that shows that it is alive, a new one after one was lost: what that one's runs were is decided elsewhere. */
+  /** Takes a run lease if there is none. After a lost one its name is new, since other servers decide on the runs of the old one. */
   async #live(): Promise<void> {
     if (this.#runLease !== null || this.#stopped) return;
     const { leases, clock, server, instance, runLeaseMs } = this.#deps;
     const holder = `${instance}.${++this.#lives}`;
     const askedAt = clock.steady();
     const { epoch } = await leases.take(runLeaseName(holder), { holder, server }, runLeaseMs);
-    this.#runLease = { holder, epoch, until: askedAt + believed(runLeaseMs) };
+    this.#runLease = { holder, epoch, until: askedAt + reliedOnMs(runLeaseMs) };
   }
 
   async #renew(): Promise<readonly Lease[]> {
@@ -260,25 +260,25 @@ export class HeldLeases {
     const step = time.sync(found.now, askedAt, clock.steady());
     if (step !== 0) {
       this.#steps++;
-      log.warn({ stepMs: step }, 'the clock of the database was set: what is due goes by it');
+      log.warn({ stepMs: step }, 'the clock of the database was set; due times follow it');
     }
     if (runner !== null && runner === this.#runLease) {
-      if (isHeld(found.leases, runLeaseName(runner.holder), runner)) runner.until = askedAt + believed(runLeaseMs);
+      if (isHeld(found.leases, runLeaseName(runner.holder), runner)) runner.until = askedAt + reliedOnMs(runLeaseMs);
       else this.#loseRuns();
     }
     if (scheduler !== null && scheduler === this.#schedulerLease) {
       if (isHeld(found.leases, SCHEDULER, scheduler)) {
-        scheduler.until = askedAt + believed(leaseMs);
+        scheduler.until = askedAt + reliedOnMs(leaseMs);
         this.#marked = mark ?? this.#marked;
       } else this.#drop('another server has it');
     }
-    // An answer may come when it is too late.
+    // The answer may have come too late.
     this.#expire();
     return found.leases;
   }
 
-  /** Becomes the holder where nobody is, and it may; lets go where it may not. */
-  async #stand(found: readonly Lease[]): Promise<void> {
+  /** Becomes the holder if there is none and nothing speaks against it; otherwise releases the lease. */
+  async #contend(found: readonly Lease[]): Promise<void> {
     const { leases, clock, server, instance, leaseMs, standsBack, onHolding, log } = this.#deps;
     if (standsBack() !== null) return this.#release(this.#surrender());
     const runner = this.#runLease;
@@ -286,14 +286,14 @@ export class HeldLeases {
     const kept = found.find(({ name }) => name === SCHEDULER);
     if (kept !== undefined && kept.remainingMs > 0) {
       if (!kept.holder.startsWith(`${instance}.`)) return;
-      // It was this server's, which let go of it: what it asked for then and is not done yet must be of another epoch.
+      // This server held it and dropped it. Writes that are still on their way must not match the new epoch.
       await leases.release(SCHEDULER, kept.holder, kept.epoch);
     }
     const askedAt = clock.steady();
     const holder = `${runner.holder}.${++this.#takes}`;
     const taken = await leases.take(SCHEDULER, { holder, server }, leaseMs);
     if (taken.holder !== holder || this.#runLease !== runner) return;
-    const held = { holder, epoch: taken.epoch, until: askedAt + believed(leaseMs) };
+    const held = { holder, epoch: taken.epoch, until: askedAt + reliedOnMs(leaseMs) };
     if (this.#stopped || standsBack() !== null) return this.#release({ held, mark: null });
     this.#schedulerLease = held;
     this.#marked = taken.mark;
@@ -312,7 +312,7 @@ export class HeldLeases {
     this.#watchedAt = this.#deps.clock.steady();
   }
 
-  /** Lets go of what could not be renewed in time. */
+  /** Drops the leases that could not be renewed in time. */
   #expire(): void {
     const now = this.#deps.clock.steady();
     if (this.#schedulerLease !== null && now >= this.#schedulerLease.until)
@@ -349,13 +349,17 @@ function isHeld(leases: readonly Lease[], name: string, held: Held): boolean {
   return found?.holder === held.holder && found.epoch === held.epoch && found.remainingMs > 0;
 }
 
-/** Ends before the lease does, by what two clocks may differ in going. */
-function believed(forMs: number): number {
+/** How long a server relies on a lease: less than the database grants, as two clocks may run at different speeds. */
+function reliedOnMs(forMs: number): number {
   return forMs - Math.min(1000, forMs / 5);
 }
 
 function lost(what: string): GantryError {
-  return new GantryError('LEASE_LOST', `This server has lost its lease of ${what}: another may have taken over`, {
-    hint: 'Its database did not answer in time, or the process did not run for a while. What it has in hand is ended; what comes of it is told by the runs of the job.',
-  });
+  return new GantryError(
+    'LEASE_LOST',
+    `This server has lost its lease of ${what}; another server may have taken over`,
+    {
+      hint: 'Its database did not answer in time, or the process did not run for a while. Its runs in flight were aborted; the history of the job shows what became of them.',
+    },
+  );
 }

@@ -1,22 +1,22 @@
 import type { Attempt, RunKey } from '../../core/api.ts';
 
-/** A firing that waits for the run before it to end. */
+/** A firing that waits for the previous run of its job to end. */
 export interface Queued extends RunKey {
   readonly job: string;
   readonly dueAt: number;
 }
 
 interface JobRuns {
-  /** Tokens that are under way, further attempts that wait included. */
+  /** Tokens of runs that have not ended. A retry that waits counts. */
   readonly underWay: Set<string>;
-  /** The earliest due first. */
+  /** Sorted by due time. */
   readonly queued: Queued[];
 }
 
-/** What is open of each job, as the holder knows it. */
+/** The open runs of each job, as the holder knows them. */
 export class OpenRuns {
   readonly #byJob = new Map<string, JobRuns>();
-  /** What ended while the database was asked what is open. */
+  /** Tokens that ended while the database was asked for the open runs. */
   #ended: Set<string> | null = null;
 
   underWay(job: string): boolean {
@@ -35,7 +35,7 @@ export class OpenRuns {
     for (const token of this.tokens()) if (!own.has(token)) return true;
     return false;
   }
-  /** Of all jobs, those that are under way. */
+  /** The tokens that are under way, of all jobs. */
   *tokens(): Iterable<string> {
     for (const { underWay } of this.#byJob.values()) yield* underWay;
   }
@@ -59,7 +59,7 @@ export class OpenRuns {
     this.#close(job, page);
   }
 
-  /** The first that waits of each job of which nothing is under way: they are under way from now on. */
+  /** Takes the first waiting firing of each job that has no other run under way. They count as under way from now on. */
   release(limit: number): Queued[] {
     const found: Queued[] = [];
     for (const [, page] of this.#byJob) {
@@ -73,7 +73,7 @@ export class OpenRuns {
     return found;
   }
 
-  /** From what the database has; `ask` may take its time. Rejects as it does, and then nothing is changed. */
+  /** Replaces all of it by what the database has. If `ask` rejects, this rejects too and changes nothing. */
   async survey(ask: () => Promise<readonly Attempt[]>): Promise<void> {
     const ended = new Set<string>();
     this.#ended = ended;

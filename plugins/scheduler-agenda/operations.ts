@@ -30,10 +30,10 @@ interface Deps {
   readonly worker: Worker;
   readonly time: DatabaseTime;
   readonly clock: Clock;
-  /** Of each job. */
+  /** How many ended runs are kept of each job. */
   readonly keepRuns: number;
   readonly keepMs: number;
-  /** Something was added that another server may have to start. */
+  /** A run was added that another server may have to start. */
   onAdded(): void;
 }
 
@@ -41,10 +41,10 @@ const MOST_ATTEMPTS = 1000;
 const CANCEL_TRIES = 5;
 const MOST_MS = 366 * 86_400_000;
 const MOST_BACKFILLED = 10_000;
-/** Due times of these have not run. */
+/** A due time with one of these outcomes did not run. */
 const DID_NOT_RUN: ReadonlySet<string> = new Set(['missed', 'skipped', 'cancelled']);
 
-/** Keeps a durable call, and starts it here where there is room. */
+/** Stores a durable call, starts it on this server if it has room, and resolves to its token. */
 export async function accept(deps: Deps, call: DurableCall): Promise<string> {
   checkCall(call);
   const { runs, worker, onAdded } = deps;
@@ -63,7 +63,7 @@ export async function accept(deps: Deps, call: DurableCall): Promise<string> {
   };
   const added = await add(deps, row, by);
   if (added === null) {
-    // Its lease ended in that moment: another server, or this one later, starts it.
+    // The run lease has just expired: another server, or this one later, starts the call.
     await runs.add([{ ...row, by: null }], null);
     onAdded();
   } else if (added.by !== null) worker.admit([attemptOf({ ...added, by: added.by })]);
@@ -71,21 +71,21 @@ export async function accept(deps: Deps, call: DurableCall): Promise<string> {
   return token;
 }
 
-/** The row, where this asking added it; without an owner where it was there before. Null: not with this owner. */
+/** The row if this call added it; the row without an owner if it was there before; null if the owner's lease has expired. */
 async function add({ runs, heldLeases, worker }: Deps, row: NewRun, by: Runner | null): Promise<NewRun | null> {
   try {
     const added = await runs.add([row], by === null ? null : heldLeases.ownFence());
     return added.length === 0 ? { ...row, by: null } : row;
   } catch (thrown) {
     if (by !== null && isGantryError(thrown) && thrown.code === 'LEASE_LOST') return null;
-    // It may be there, and running in the name of this server.
+    // The row may have been added as running on this server.
     worker.doubt();
     void worker.poll();
     throw thrown;
   }
 }
 
-/** Runs a job now. */
+/** Runs a job now, and resolves to the token of the run. */
 export async function fire(deps: Deps, name: string, { name: by, cid }: Asker, payload: unknown): Promise<string> {
   checkKept(payload, 'The payload');
   const job = await find(deps, name);
@@ -97,7 +97,7 @@ export async function fire(deps: Deps, name: string, { name: by, cid }: Asker, p
   return token;
 }
 
-/** Runs a job for what is due in a period and did not run. */
+/** Runs a job for the due times of a period that did not run. */
 export async function backfill(
   deps: Deps,
   name: string,
@@ -127,11 +127,11 @@ export async function backfill(
   return { due: due.length, added: added.length };
 }
 
-/** Ends what waits; what runs is told, here or, where it finds out, elsewhere. */
+/** Ends a waiting run, or aborts a running one: at once on this server, soon on another. False if no run of the token is open. */
 export async function cancel(deps: Deps, token: string, { name }: Asker): Promise<boolean> {
   const { runs, worker, onAdded } = deps;
   const reason = `cancelled by ${name}`;
-  // It may begin, or end and be tried again, just now.
+  // The run may start, or end and be retried, at this moment, so try several times.
   for (let left = CANCEL_TRIES; left > 0; left--) {
     const open = (await runs.find(token)).find(({ state }) => state !== 'ended');
     if (open === undefined) return false;
@@ -145,7 +145,7 @@ export async function cancel(deps: Deps, token: string, { name }: Asker): Promis
   return false;
 }
 
-/** By the clock of the database, which must have been asked once: that of this machine may be wrong by hours. */
+/** Now by the database's clock, in ms since 1970; asks for it once. The clock of this machine may be wrong by hours. */
 export async function nowOf({ time, clock, leases }: Pick<Deps, 'time' | 'clock' | 'leases'>): Promise<number> {
   if (!time.isKnown) {
     const askedAt = clock.steady();
@@ -155,16 +155,16 @@ export async function nowOf({ time, clock, leases }: Pick<Deps, 'time' | 'clock'
   return time.now();
 }
 
-/** Later ones are the holder's to decide on. */
+/** The moment up to which the holder has decided; later due times are not to be backfilled. */
 async function decidedUntil({ leases, time }: Deps): Promise<number> {
   const found = (await leases.renew([])).leases.find(({ name }) => name === SCHEDULER);
   return found?.mark ?? time.now();
 }
 
-/** What is forgotten may have run. Throws INVALID for a period that begins before what is known. */
+/** Throws INVALID for a period that begins before the oldest kept run, as earlier runs may have been removed. */
 async function checkKnown({ runs, keepRuns, keepMs, time }: Deps, { name, since }: Job, from: number): Promise<void> {
   let known = time.now() - keepMs;
-  // Before there was such a job, it did not run.
+  // The job did not exist before, so it did not run.
   if (since >= known) known = Number.NEGATIVE_INFINITY;
   const latest = await runs.history({ job: name, limit: Math.min(1000, keepRuns) });
   if (latest.total >= keepRuns) {
@@ -183,7 +183,7 @@ function iso(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Due times that have run, or are to. */
+/** Due times that ran, or are about to. */
 async function ranIn({ runs }: Deps, job: string, from: number, until: number): Promise<Set<number>> {
   const ran = new Set<number>();
   let after: string | undefined;
@@ -199,7 +199,7 @@ async function ranIn({ runs }: Deps, job: string, from: number, until: number): 
   return ran;
 }
 
-/** One after the other, unless the job may run more than once at a time. */
+/** The row of an extra run of a job. It waits for other runs of the job unless they may overlap. */
 function rowOf(job: Job, dueAt: number, token: string): NewRun {
   return {
     ...{ token, attempt: 1, source: 'manual', job: job.name, service: job.service, dueAt, readyAt: dueAt },

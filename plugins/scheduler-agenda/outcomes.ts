@@ -13,16 +13,16 @@ interface Deps {
 interface Waiting {
   readonly end: RunEnd;
   readonly owner: string;
-  /** It was tried by itself. */
+  /** It must be written in a transaction of its own. */
   alone: boolean;
   done(written: boolean): void;
 }
 
-/** The most outcomes that are written in one transaction. */
+/** The most outcomes in one transaction. */
 const PORTION = 200;
 const AGAIN_MS = 200;
 
-/** Writes outcomes, many at once while one transaction is under way, and again while this server may write them at all. */
+/** Writes outcomes: those that arrive during a transaction go together into the next one. Retries as long as this server owns the runs. */
 export class Outcomes {
   readonly #deps: Deps;
   readonly #waiting: Waiting[] = [];
@@ -33,12 +33,12 @@ export class Outcomes {
     this.#deps = deps;
   }
 
-  /** Why an outcome cannot be written, though the database answers. */
+  /** Why an outcome cannot be written although the database answers; null if there is no such outcome. */
   get problem(): GantryError | null {
     return this.#problem;
   }
 
-  /** False: the run is not this server's any more, or its outcome is there already. */
+  /** Resolves to false if the run no longer belongs to this server, or already has an outcome. */
   write(end: RunEnd, owner: string): Promise<boolean> {
     return new Promise((done) => {
       this.#waiting.push({ end, owner, alone: false, done });
@@ -48,7 +48,7 @@ export class Outcomes {
 
   async #write(): Promise<void> {
     this.#writing = true;
-    // What ends in the same turn goes with it.
+    // Outcomes of the same turn of the event loop go together.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const some = this.#waiting.splice(0, this.#portion());
@@ -57,7 +57,7 @@ export class Outcomes {
     this.#writing = false;
   }
 
-  /** As many as may go together: of one owner, and none that is to go alone. */
+  /** How many may go together: they have one owner, and none must go alone. */
   #portion(): number {
     const [{ owner, alone }] = this.#waiting as [Waiting];
     if (alone) return 1;
@@ -65,7 +65,7 @@ export class Outcomes {
     return end === -1 ? this.#waiting.length : end;
   }
 
-  /** False: to be tried again after a while. */
+  /** False: retry after a pause. */
   async #try(some: readonly Waiting[]): Promise<boolean> {
     const { runs, heldLeases, log } = this.#deps;
     const owner = (some[0] as Waiting).owner;
@@ -73,7 +73,7 @@ export class Outcomes {
       for (const one of some) one.done(written(one));
       return true;
     };
-    // One that was lost is another life of this server: it must not write what that one did. It may be renewed just now.
+    // After a lost lease this server has a new owner id, which must not write the outcomes of the old one. A beat tells.
     if (heldLeases.owner !== owner) await heldLeases.beat();
     if (heldLeases.owner !== owner) return finish(() => false);
     try {
@@ -84,7 +84,7 @@ export class Outcomes {
     } catch (thrown) {
       const error = toGantryError(thrown);
       if (isGantryError(thrown) && error.code === 'LEASE_LOST') {
-        // Where the clock of the database was set, the lease is this server's again when it is renewed.
+        // If only the database's clock was set, renewing makes the lease valid again.
         await heldLeases.beat();
         if (heldLeases.owner !== owner) return finish(() => false);
         this.#waiting.unshift(...some);
@@ -100,16 +100,16 @@ export class Outcomes {
           if (this.#problem === null)
             log.error({ error, run: one.end.token }, 'the outcome of a run cannot be written');
           this.#problem = error;
-          // After the others: while it has none, it must not count as another's, and be tried again.
+          // Keep trying, behind the others: without an outcome the run would be taken for interrupted and run again.
           this.#waiting.push(one);
           return false;
         }
-        // What comes after it, or its own words, may be what cannot be kept.
-        const reason = `what came of it could not be kept: ${error.message}`;
+        // Its follow-ups or its reason may be what the database refuses, so write it without them.
+        const reason = `its outcome could not be stored completely: ${error.message}`;
         this.#waiting.unshift({ ...one, alone: true, end: { ...one.end, reason, followers: [], code: error.code } });
         return true;
       }
-      // One of them spoils it for the others.
+      // One of them makes the others fail.
       for (const one of some) await this.#try([one]);
       return true;
     }

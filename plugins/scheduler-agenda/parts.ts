@@ -40,15 +40,15 @@ export interface PartsDeps {
     readonly keepDeadDays: number;
     readonly keepRuns: number;
   };
-  /** Another one with each start. */
+  /** A unique name of this process: it changes with each start. */
   readonly instance: string;
-  /** Tells the other servers that there may be something to start. */
+  /** Hints to the other servers that there may be runs to start. */
   publish(): void;
-  /** There is something to fetch by next() of the worker. */
+  /** There is a run to fetch by worker.next(). */
   onQueued(): void;
 }
 
-/** What one server has of the scheduler, put together; it runs nothing by itself. */
+/** The scheduler of one server, put together. It executes nothing by itself: Agenda, or a test, fetches runs by worker.next(). */
 export interface SchedulerParts {
   readonly heldLeases: HeldLeases;
   readonly worker: Worker;
@@ -56,20 +56,20 @@ export interface SchedulerParts {
   readonly operations: Omit<Scheduler, 'problem' | 'status'>;
   status(): ReturnType<typeof statusOf>;
   start(): void;
-  /** Another server published. */
+  /** Another server has published a hint. */
   hear(): void;
-  /** Takes nothing more. */
+  /** Takes no more runs. */
   close(): void;
-  /** Gives the scheduler away, too. */
+  /** Takes no more runs, and releases the scheduler's lease. */
   leave(): Promise<void>;
-  /** Ends what is in hand; `ended` is when that is known or was waited for. */
+  /** Aborts the runs in flight and waits for them, then for `ended`, and releases all leases. */
   stop(ended: () => Promise<unknown>): Promise<void>;
 }
 
 const DAY_MS = 86_400_000;
-/** What waits and what is dead is counted every so many beats. */
+/** How often waiting and dead runs are counted. */
 const COUNT_BEATS = 10;
-/** Others hear of what there is to start not more often than so. */
+/** The least time between two hints. */
 const HINT_MS = 100;
 const PAUSED = 'scheduler.paused';
 
@@ -86,27 +86,26 @@ export function schedulerParts(given: PartsDeps): SchedulerParts {
     keepDeadMs: config.keepDeadDays * DAY_MS,
     keepRuns: config.keepRuns,
   };
-  // What this server ran of durable calls; what the holder ran of jobs, it looks after itself.
+  // For the durable calls that this server ran. The leader has its own for the runs of jobs.
   const housekeeping = new Housekeeping({ ...common, ...kept });
 
-  const telling = new Throttle(clock, HINT_MS, () => given.publish());
-  const tellOthers = () => telling.tell();
-  const looking = new Throttle(clock, HINT_MS, () => {
+  const publishing = new Throttle(clock, HINT_MS, () => given.publish());
+  const hintToOthers = () => publishing.trigger();
+  const refreshing = new Throttle(clock, HINT_MS, () => {
     leader.look();
     void worker.poll();
   });
   const added = () => {
-    looking.tell();
-    tellOthers();
+    refreshing.trigger();
+    hintToOthers();
   };
   const standsBack = (): string | null => {
     if (closing) return 'it is stopping';
     if (server.state !== 'ready') return `it is ${server.state}`;
     if (server.unfit !== null) return server.unfit;
     const { source, staleSince } = records.status();
-    // What it would run may have been paused or removed meanwhile.
-    if (!heldLeases.isHolder && (source !== 'database' || staleSince !== null))
-      return 'it may run with less than what is kept';
+    // With old records it could run jobs that were paused or removed meanwhile.
+    if (!heldLeases.isHolder && (source !== 'database' || staleSince !== null)) return 'its records may be out of date';
     const state = records.find('server', server.name)?.definition['state'] ?? 'online';
     return state === 'online' ? null : `it is ${String(state)}`;
   };
@@ -146,7 +145,7 @@ export function schedulerParts(given: PartsDeps): SchedulerParts {
     ...{ ...common, heldLeases, worker },
     ...kept,
     isPaused,
-    onOffered: tellOthers,
+    onOffered: hintToOthers,
     onDecided(job, { dueAt, action, reason, count: stoodFor }) {
       const outcome = action === 'missed' ? 'missed' : 'skipped';
       counters.ended(outcome, 0, stoodFor);
@@ -162,12 +161,12 @@ export function schedulerParts(given: PartsDeps): SchedulerParts {
       const found = await runs.counts();
       counts = { ...found, waitingSince: await runs.readyAt(['any', 'holder']) };
     } catch (error) {
-      log.debug({ error }, 'runs could not be counted');
+      log.debug({ error }, 'the runs could not be counted');
     }
   }
 
   timetable.subscribe((name) => leader.onJob(name));
-  const operated = { ...common, ...kept, heldLeases, worker, onAdded: added };
+  const operationDeps = { ...common, ...kept, heldLeases, worker, onAdded: added };
   const close = () => {
     closing = true;
     worker.close();
@@ -179,7 +178,7 @@ export function schedulerParts(given: PartsDeps): SchedulerParts {
     status: () =>
       statusOf({ heldLeases, leader, worker, time, counters, counts, standsBack: standsBack(), paused: isPaused() }),
     start: () => heldLeases.start(),
-    hear: () => looking.tell(),
+    hear: () => refreshing.trigger(),
     close,
     async leave() {
       close();
@@ -187,19 +186,19 @@ export function schedulerParts(given: PartsDeps): SchedulerParts {
     },
     async stop(ended) {
       close();
-      looking.stop();
-      telling.stop();
+      refreshing.stop();
+      publishing.stop();
       await worker.stop(config.stopMs);
       await ended();
       await heldLeases.stop();
     },
     operations: {
-      accept: (call) => accept(operated, call),
-      fire: (job, by, payload) => fire(operated, job, by, payload),
-      backfill: (job, period, by) => backfill(operated, job, period, by),
-      cancel: (token, by) => cancel(operated, token, by),
+      accept: (call) => accept(operationDeps, call),
+      fire: (job, by, payload) => fire(operationDeps, job, by, payload),
+      backfill: (job, period, by) => backfill(operationDeps, job, period, by),
+      cancel: (token, by) => cancel(operationDeps, token, by),
       async replay(tokens, attempts) {
-        const again = await runs.replay(tokens, await nowOf(operated), attempts);
+        const again = await runs.replay(tokens, await nowOf(operationDeps), attempts);
         if (again.length > 0) added();
         return again.map(({ token }) => token);
       },

@@ -6,15 +6,15 @@ import { Heap } from './heap.ts';
 export interface Entry {
   readonly job: Job;
   readonly times: Times;
-  /** Every due time up to it is accounted for: run, skipped, missed, or none of this job's business. */
+  /** Every due time up to this moment is accounted for: it ran, was skipped or missed, or does not count. */
   from: number;
   /** The next due time; null: never again. */
   due: number | null;
-  /** When that is to be started, its jitter included. */
+  /** When that due time should start, jitter included. */
   ready: number;
 }
 
-/** Places that may be left over. */
+/** How many outdated heap entries are always tolerated. */
 const SPARE = 1000;
 
 interface HeapEntry {
@@ -22,20 +22,20 @@ interface HeapEntry {
   readonly ready: number;
 }
 
-/** Due times of one job that are to be decided on. */
+/** Due times of one job that nobody has decided on. */
 export interface DueTimes {
   readonly entry: Entry;
-  /** The latest ones, in order; never empty. */
+  /** The latest of them, in order; never empty. */
   readonly times: readonly number[];
-  /** How many there are, earlier ones too. */
+  /** How many there are in all. */
   readonly count: number;
   /** The last one. */
   readonly until: number;
-  /** When that was to be started. */
+  /** When the last one should have started, jitter included. */
   readonly readyAt: number;
 }
 
-/** What is due next, of all jobs. Each next time follows from the job's definition, never from the run before. */
+/** The next due time of every job. It follows from the job's definition, never from the previous run. */
 export class Plan {
   readonly #entries = new Map<string, Entry>();
   readonly #heap = new Heap<HeapEntry>((one, other) => one.ready < other.ready);
@@ -53,7 +53,7 @@ export class Plan {
     return this.#entries.get(name) ?? null;
   }
 
-  /** In place of what there was of that name; its due times up to `from` are accounted for. */
+  /** Adds a job, or replaces the one of its name. Its due times up to `from` count as accounted for. */
   put(job: Job, from: number): Entry {
     const entry: Entry = { job, times: timesOf(job), from, due: null, ready: 0 };
     this.#entries.set(job.name, entry);
@@ -70,7 +70,7 @@ export class Plan {
     this.#longestJitterMs = 0;
   }
 
-  /** When the first one is ready; null: none ever. */
+  /** When the next job is ready; null: no job will ever be. */
   nextReady(): number | null {
     while (true) {
       const first = this.#heap.peek();
@@ -80,7 +80,7 @@ export class Plan {
     }
   }
 
-  /** Those that are ready, at most `limit` jobs. They are in the plan again once they are settled, or put back. */
+  /** Takes out the jobs that are ready, at most `limit`. They return to the heap by settle() or putBack(). */
   take(now: number, limit: number): DueTimes[] {
     const found: DueTimes[] = [];
     while (found.length < limit) {
@@ -94,7 +94,7 @@ export class Plan {
     return found;
   }
 
-  /** Everything up to `until` is accounted for. */
+  /** Records that every due time up to `until` is accounted for, and plans the next one. */
   settle(entry: Entry, until: number): void {
     entry.from = Math.max(entry.from, until);
     entry.due = entry.times.next(entry.from);
@@ -104,15 +104,15 @@ export class Plan {
   putBack(entry: Entry): void {
     if (entry.due === null || this.#entries.get(entry.job.name) !== entry) return;
     this.#heap.push({ entry, ready: entry.ready });
-    // What was dropped or settled stays in the heap until it comes to the top, which may be in years.
+    // An outdated entry stays in the heap until it reaches the top, which may take years.
     if (this.#heap.size > 2 * this.#entries.size + SPARE) this.#heap.keep((one) => this.#isCurrent(one));
   }
-  /** Places in the heap, those that stand no longer too. */
+  /** The size of the heap, outdated entries included. */
   get heapSize(): number {
     return this.#heap.size;
   }
 
-  /** Whatever is due up to it, of any job, is accounted for. `open`: those that are being decided on. */
+  /** The moment up to which the due times of all jobs are accounted for. `open`: due times that are being decided on. */
   mark(now: number, open: readonly DueTimes[]): number {
     let mark = now - this.#longestJitterMs;
     const ready = this.nextReady();
@@ -121,7 +121,7 @@ export class Plan {
     return mark;
   }
 
-  /** An entry is in the heap once for each time that it was settled: the latest one stands. */
+  /** A job is in the heap once for each time that it was settled; only the latest entry counts. */
   #isCurrent({ entry, ready }: HeapEntry): boolean {
     return this.#entries.get(entry.job.name) === entry && entry.due !== null && entry.ready === ready;
   }
@@ -129,11 +129,11 @@ export class Plan {
 
 function dueTimes(entry: Entry, now: number): DueTimes | null {
   const { job, times, from } = entry;
-  // One more than are made up for, and one that is on time: so what the first ones are accounted for by is a due time, too.
+  // All that may be made up for, one that is on time, and one before them: the row that accounts for the rest.
   const found = times.between(from, now, job.missed.limit + 2);
   const ready = [...found.times];
   let count = found.count;
-  // Only of the last one the jitter may not be over.
+  // Only the last one can still be within its jitter.
   if (ready.length > 0 && readyAt(entry, ready.at(-1) as number) > now) {
     ready.pop();
     count--;
@@ -142,18 +142,18 @@ function dueTimes(entry: Entry, now: number): DueTimes | null {
   return until === undefined ? null : { entry, times: ready, count, until, readyAt: readyAt(entry, until) };
 }
 
-/** When a due time of a job is to be started: later by a part of its jitter, and before the next one is due. */
+/** When a due time should start: later by a part of the job's jitter, but before the next due time. */
 export function readyAt({ job, times }: Pick<Entry, 'job' | 'times'>, due: number): number {
   return job.jitterMs === 0 ? due : due + jitterOf(job, due, times.next(due));
 }
 
-/** The same for one due time on every server. */
+/** The delay of one due time in ms; every server computes the same one. */
 export function jitterOf({ name, jitterMs }: Pick<Job, 'name' | 'jitterMs'>, due: number, next: number | null): number {
   const most = next === null ? jitterMs : Math.min(jitterMs, next - due - 1);
   return most <= 0 ? 0 : digest('jitter', name, due).readUInt32BE(0) % (most + 1);
 }
 
-/** Of the firing of a job at a time: the same wherever it is made. 32 hex digits. */
+/** The token of a job's run at a due time, the same on every server: 32 hex digits. */
 export function tokenOf(job: string, due: number): string {
   return digest('schedule', job, due).toString('hex').slice(0, 32);
 }

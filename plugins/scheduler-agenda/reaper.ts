@@ -19,12 +19,13 @@ export interface Reaped {
 }
 
 const MOST = 10_000;
-/** Few: one whose effect is under way still is waited for, and all that go with it. */
+/** Small: if an effect of one of these runs is still being written, the whole transaction waits for it. */
 const PORTION = 20;
 
 /**
- * Ends the runs of servers that are dead: their leases are taken away first, so that one that comes to life again cannot
- * renew it, and whatever it writes is refused. Runs are read before leases: who has a run had its lease by then.
+ * Ends the runs of dead servers as interrupted. Removes their leases first, so that a server that wakes up again cannot renew
+ * its lease, and its writes are refused. Reads runs before leases, since a server has its lease before it has runs. `isOn`:
+ * whether this server is still the holder.
  */
 export async function reap(deps: Deps, isOn: () => boolean): Promise<Reaped> {
   const { runs, leases, heldLeases, log } = deps;
@@ -53,7 +54,7 @@ export async function reap(deps: Deps, isOn: () => boolean): Promise<Reaped> {
     }
     log.warn(
       { runs: found.length, of: found[0]?.server, owner },
-      'runs of a server that ended, or was not heard of, are interrupted',
+      'the runs of a server whose lease expired are recorded as interrupted',
     );
   }
   return { interrupted };

@@ -1,6 +1,6 @@
 import { type Attempt, GantryError, type NewRun, type RunKey, type Runner } from '../../core/api.ts';
 
-/** What a run is run with, where its job does not say it; kept as JSON. */
+/** What a run needs and its job does not say; stored as JSON. */
 export interface RunData {
   readonly input?: unknown;
   readonly verb?: string | null;
@@ -12,7 +12,7 @@ export interface RunData {
   readonly backoffMs?: number;
   readonly maxBackoffMs?: number;
   readonly timeoutMs?: number | null;
-  /** Who asked for it. */
+  /** The name of the user who asked for the run. */
   readonly by?: string;
 }
 
@@ -22,17 +22,17 @@ export function dataOf({ data }: Pick<Attempt, 'data'>): RunData {
   return (data ?? {}) as RunData;
 }
 
-/** Throws INVALID for what JSON does not give back, and for too much of it. */
+/** Throws INVALID for a value that cannot be stored as JSON, or is too large. */
 export function checkKept(value: unknown, what: string): void {
   if (value === undefined) return;
-  if (value instanceof Uint8Array || isStream(value)) throw unkept(what, 'is no JSON', value.constructor.name);
+  if (value instanceof Uint8Array || isStream(value)) throw unkept(what, 'is not JSON', value.constructor.name);
   let text: string | undefined;
   try {
     text = JSON.stringify(value);
   } catch (cause) {
-    throw unkept(what, 'is no JSON', cause instanceof Error ? cause.message : String(cause), cause);
+    throw unkept(what, 'is not JSON', cause instanceof Error ? cause.message : String(cause), cause);
   }
-  if (text === undefined) throw unkept(what, 'is no JSON', typeof value);
+  if (text === undefined) throw unkept(what, 'is not JSON', typeof value);
   const bytes = Buffer.byteLength(text);
   if (bytes > MOST_BYTES) throw unkept(what, 'is too large', `${bytes} bytes`);
 }
@@ -40,7 +40,7 @@ export function checkKept(value: unknown, what: string): void {
 function unkept(what: string, message: string, got: string, cause?: unknown): GantryError {
   return new GantryError('INVALID', `${what} cannot be kept: it ${message}`, {
     problems: [{ path: '/input', message, expected: `JSON of at most ${MOST_BYTES} bytes`, got }],
-    hint: 'Give what can be read again later, such as the name of a file or the number of a record.',
+    hint: 'Pass a reference instead, such as the name of a file or the number of a record.',
     cause,
   });
 }
@@ -53,7 +53,7 @@ export function keyOf({ token, attempt }: RunKey): string {
   return `${token}/${attempt}`;
 }
 
-/** As it is kept, of one that was added as running. */
+/** The attempt as it is stored, for a row that was added as running. */
 export function attemptOf({ by, reason, ...run }: NewRun & { readonly by: Runner }): Attempt {
   const { owner, server, epoch, now } = by;
   const nothing = { endedAt: null, outcome: null, code: null, dead: false };

@@ -29,22 +29,22 @@ interface Deps {
   readonly log: Logger;
 }
 
-/** A run that this server has in hand. */
+/** A run in flight on this server. */
 export interface ActiveRun {
   readonly run: Attempt;
   call: Call | null;
-  /** Why it is to end; null: it may go on. */
+  /** Why it must end; null if it may continue. */
   end: GantryError | null;
   readonly admittedAt: number;
 }
 
-/** How long a service that was told to end is waited for. */
-const DEAF_MS = 10_000;
-const DEAF_AT_STOP_MS = 1000;
-/** After a database that does not answer. */
+/** How long to wait for a service whose call was aborted. */
+const ABORT_MS = 10_000;
+const ABORT_AT_STOP_MS = 1000;
+/** How long to wait before asking an unavailable database again. */
 const AGAIN_MS = 250;
 
-/** Invokes the service of a run, and tells how that ended. */
+/** Invokes the service of an attempt, and returns how that ended. */
 export class AttemptRunner {
   readonly #deps: Deps;
 
@@ -59,11 +59,11 @@ export class AttemptRunner {
   ): Promise<{ readonly job: Job | null; readonly ending: Ending; readonly error: GantryError | null }> {
     const { counters, heldLeases, time, timetable } = this.#deps;
     const { run } = active;
-    // What comes after it is told by its job, even where it does not begin.
+    // The job decides what follows, even if the attempt does not start.
     let job: Job | null = run.job === null ? null : timetable.get(run.job);
     try {
       if (active.end === null && run.job !== null) job ??= await this.#lookUp(active, run.job);
-      // A process that stood still may have lost it and not know.
+      // After a freeze this process may have lost the run without knowing it.
       if (heldLeases.owner !== run.owner) active.end ??= ended();
       if (active.end !== null) throw active.end;
       if (job !== null && job.service !== run.service) throw renamed(run, job);
@@ -105,7 +105,7 @@ export class AttemptRunner {
     call.firing = firingOf(run);
     active.call = call;
     const timeoutMs = job?.timeoutMs ?? own ?? null;
-    // A handler may change what it is given, and the next run is given it, too.
+    // A handler may modify its input, and the next run gets the same payload.
     const running = services.run(run.service, input ?? structuredClone(job?.payload) ?? {}, call, {
       ...(timeoutMs === null ? {} : { timeoutMs }),
       ...(verb ? { verb } : {}),
@@ -115,32 +115,32 @@ export class AttemptRunner {
     try {
       return await Promise.race([running, stopped]);
     } catch (thrown) {
-      await this.#silence(active, call, running);
+      await this.#awaitEnd(active, call, running);
       throw thrown;
     }
   }
 
   /**
-   * Until a handler that was told to end has ended, there is no outcome, and so no further attempt, nor the next run of its job. One that
-   * does not listen to its signal is waited for so long only.
+   * Waits for an aborted handler to end. Until then there is no outcome, and so no retry and no next run of the job. A
+   * handler that ignores its signal is not waited for any longer than the limit.
    */
-  async #silence(active: ActiveRun, call: Call, running: Promise<unknown>): Promise<void> {
+  async #awaitEnd(active: ActiveRun, call: Call, running: Promise<unknown>): Promise<void> {
     const { clock, log } = this.#deps;
     const { run, end } = active;
     if (end?.code === 'LEASE_LOST') return;
     let cancel = () => {};
     const late = new Promise<'late'>((resolve) => {
-      cancel = clock.after(end?.code === 'RUN_INTERRUPTED' ? DEAF_AT_STOP_MS : DEAF_MS, () => resolve('late'));
+      cancel = clock.after(end?.code === 'RUN_INTERRUPTED' ? ABORT_AT_STOP_MS : ABORT_MS, () => resolve('late'));
     });
     const ended = running.then(nothing, nothing).then(() => call.late?.then(nothing, nothing));
     const first = await Promise.race([ended, late]);
     cancel();
     if (first !== 'late') return;
-    const told = { job: run.job, service: run.service, run: run.token, attempt: run.attempt };
-    log.warn(told, 'a service goes on though it was told to end by call.signal; it is not waited for any longer');
+    const fields = { job: run.job, service: run.service, run: run.token, attempt: run.attempt };
+    log.warn(fields, 'a service ignores that call.signal is aborted; its run counts as ended');
   }
 
-  /** A job that this server has not heard of yet may be there nevertheless. */
+  /** Reads a job that this server has not heard of yet. */
   async #lookUp(active: ActiveRun, name: string): Promise<Job> {
     const { clock, records } = this.#deps;
     while (true) {
@@ -148,8 +148,8 @@ export class AttemptRunner {
         return jobOf((await records.get('job', name)).definition);
       } catch (thrown) {
         if (isGantryError(thrown) && thrown.code === 'RECORD_NOT_FOUND')
-          throw Object.assign(new GantryError('NOT_FOUND', `There is no job '${name}' any more`), { gone: true });
-        // Without it nobody knows whether it is to be tried again.
+          throw Object.assign(new GantryError('NOT_FOUND', `The job '${name}' no longer exists`), { gone: true });
+        // Without the job it is unknown whether to retry, so wait for the database.
         if (active.end !== null || !isGantryError(thrown) || !thrown.retryable) throw thrown;
         await new Promise<void>((resolve) => void clock.after(AGAIN_MS, resolve));
       }
@@ -159,29 +159,28 @@ export class AttemptRunner {
 
 function nothing(): void {}
 
-/** Who calls, where a job runs a service. */
+/** The identity of calls that jobs make. */
 const SCHEDULER = Object.freeze({ name: 'scheduler', roles: Object.freeze([]) });
 
 function firingOf({ job, token, dueAt, attempt, source, owner }: Attempt): Firing {
   return { job, token, dueAt: new Date(dueAt), attempt, source, owner: owner as string };
 }
 
-/** Its payload is of the job as it is now, or of who asked for the run: neither is for another service. */
+/** The payload was made for the service that the job ran then, so it cannot be passed to another one. */
 function renamed({ job, service }: Attempt, { service: now }: Job): GantryError {
-  return new GantryError(
-    'CONFLICT',
-    `The job '${job}' runs '${now}' by now: what was to run '${service}' is given up`,
-    {
-      hint: 'Run the job again, or fill in the period: gantry job run, gantry job backfill.',
-    },
-  );
+  return new GantryError('CONFLICT', `The job '${job}' now runs '${now}': this run of '${service}' is given up`, {
+    hint: 'Run the job again: gantry job run, or gantry job backfill for a period.',
+  });
 }
 
 export function ended(): GantryError {
-  return new GantryError('LEASE_LOST', 'The run is not of this server any more: it was cancelled, or taken for dead');
+  return new GantryError(
+    'LEASE_LOST',
+    'The run no longer belongs to this server: it was cancelled, or this server was considered dead',
+  );
 }
 
-/** For operators: with what the caller would not hear. */
+/** The message for operators, with the details that callers do not get. */
 function reasonOf({ message, hint, cause, problems }: GantryError): string {
   const below = cause instanceof Error ? cause.message : undefined;
   const each = problems?.map((one) => `${one.path} ${one.message}`).join('; ');

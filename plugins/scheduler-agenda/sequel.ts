@@ -2,33 +2,33 @@ import { createHash } from 'node:crypto';
 import { type Attempt, backoffMs, type Job, type NewRun, type RunOutcome } from '../../core/api.ts';
 import { dataOf, type RunData } from './run-data.ts';
 
-/** A durable call that its server did not end is tried again, up to so many attempts in all; a job says it itself. */
+/** How many attempts a follow-up call (a callback, onSuccess, onError) has in all. */
 const FOLLOW_ATTEMPTS = 10;
-/** Further attempts of a job whose server died, beside those that it may have: something may end servers. */
+/** How many more attempts than configured a job may have if its servers die. Limited, as the job itself may crash them. */
 const INTERRUPTIONS = 5;
-/** Of what a service gave, this much is handed on. */
+/** A larger result is not passed on to the follow-up call. */
 const MOST_CHARACTERS = 65_536;
 
 /** How an attempt ended. */
 export interface Ending {
   readonly outcome: RunOutcome;
   readonly endedAt: number;
-  /** What the service gave. */
+  /** What the service returned. */
   readonly value?: unknown;
   readonly code: string | null;
   readonly reason: string | null;
 }
 
-/** What comes after an attempt: another one, or what its outcome asks for, or nothing. */
+/** What follows an attempt: another attempt, or the calls that its outcome asks for, or nothing. */
 export interface Sequel {
   readonly followers: readonly NewRun[];
-  /** It was given up. */
+  /** The durable call was given up: it goes to the dead letters. */
   readonly dead: boolean;
-  /** There is no further attempt. */
+  /** There is no other attempt. */
   readonly final: boolean;
 }
 
-/** `job`: null for a durable call, and where it is gone. */
+/** `job`: null for a durable call, and if the job no longer exists. */
 export function sequelOf(run: Attempt, ending: Ending, job: Job | null): Sequel {
   const again = nextAttempt(run, ending, job);
   if (again !== null) return { followers: [again], dead: false, final: false };
@@ -49,7 +49,7 @@ function nextAttempt(run: Attempt, { outcome, endedAt }: Ending, job: Job | null
   if (outcome === 'interrupted') {
     const most = isOfJob ? run.attempts + INTERRUPTIONS : run.attempts;
     if ((isOfJob && job?.interrupted !== 'again') || run.attempt >= most) return null;
-    // It may be what ended its server.
+    // The call may be what crashed its server.
     if (!isOfJob) waitMs = Math.round(backoffMs(run.attempt, backoffOf(dataOf(run))));
   } else if (outcome === 'failed' || outcome === 'timeout') {
     if (run.attempt >= run.attempts || (isOfJob && job === null)) return null;
@@ -80,7 +80,7 @@ function backoffOf({ backoffMs: first = 1000, maxBackoffMs = 300_000 }: RunData)
   return { backoffMs: first, maxBackoffMs };
 }
 
-/** Of one outcome there is one, whoever adds it. */
+/** The token follows from the attempt, so that several servers add the same follow-up only once. */
 function follow(run: Attempt, ending: Ending, service: string): NewRun {
   const { token, job, dueAt, attempt } = run;
   const own = createHash('sha256')
@@ -112,13 +112,13 @@ function follow(run: Attempt, ending: Ending, service: string): NewRun {
         attempt,
         ok: ending.outcome === 'succeeded',
         outcome: ending.outcome,
-        ...told(ending),
+        ...resultOf(ending),
       },
     } satisfies RunData,
   };
 }
 
-function told({ outcome, value, code, reason }: Ending): object {
+function resultOf({ outcome, value, code, reason }: Ending): object {
   if (outcome !== 'succeeded') return { error: { code: code ?? outcome, message: reason ?? outcome } };
   let text: string | undefined;
   try {

@@ -5,11 +5,11 @@ import type { Leader } from './leader.ts';
 import type { HeldLeases } from './leases.ts';
 import type { Worker } from './worker.ts';
 
-/** Of the last look at the database. */
+/** What the database answered when runs were last counted. */
 export interface Counts {
   readonly waiting: number;
   readonly dead: number;
-  /** When the one that waits for a free place the longest was ready; null: none waits. */
+  /** Since when the longest waiting run has been ready, in ms since 1970; null: none waits. */
   readonly waitingSince: number | null;
 }
 
@@ -24,17 +24,17 @@ interface Deps {
   readonly paused: boolean;
 }
 
-/** Longer than a take-over lasts. */
+/** How long nobody may hold the lease before it is a problem; a take-over is faster. */
 const VACANT_MS = 15_000;
-/** Nothing is said of what is late by less. */
+/** A job counts as overdue only after this. */
 const LATE_MS = 5000;
-const MOST_TOLD = 20;
-/** A little is what clocks are set by every day. */
+const MOST_OVERDUE = 20;
+/** A smaller step back is ordinary clock synchronisation. */
 const SET_BACK_MS = 10_000;
-/** Runs that are ready wait for a free place, and no longer than this. */
+/** How long a run that is ready may wait before it is a problem. */
 const WAITING_MS = 60_000;
 
-/** What this server knows, and what is wrong with it. Asks nobody. */
+/** The status of the scheduler and its first problem, as this server knows them. Does no I/O. */
 export function statusOf(deps: Deps): { readonly status: SchedulerStatus; readonly problem: GantryError | null } {
   const { heldLeases, leader, worker, time, counters, counts, standsBack, paused } = deps;
   const now = time.now();
@@ -48,7 +48,7 @@ export function statusOf(deps: Deps): { readonly status: SchedulerStatus; readon
     heldAt: heldAt === null ? null : new Date(heldAt),
     paused,
     planned: heldLeases.isHolder && leader.isReady ? leader.plan.size : null,
-    overdue: overdue.slice(0, MOST_TOLD),
+    overdue: overdue.slice(0, MOST_OVERDUE),
     inHand: worker.inFlight.map(({ run: { token, attempt, job, service } }) => ({ token, attempt, job, service })),
     waiting: counts?.waiting ?? null,
     dead: counts?.dead ?? null,
@@ -69,7 +69,7 @@ function waitingProblem(ms: number): GantryError | null {
     'SCHEDULER_UNAVAILABLE',
     `A run has been waiting for ${Math.round(ms / 1000)} s to be started`,
     {
-      hint: 'All places may be taken by runs that do not end: gantry run list --state running. Give their jobs a timeoutMs, or raise "concurrency" of scheduler.agenda.',
+      hint: 'Runs that do not end may have used up the concurrency: gantry run list --state running. Give their jobs a timeoutMs, or raise "concurrency" of scheduler.agenda.',
     },
   );
 }
@@ -78,8 +78,8 @@ function aheadProblem(ms: number): GantryError | null {
   if (ms <= SET_BACK_MS) return null;
   return new GantryError(
     'SCHEDULER_UNAVAILABLE',
-    `Jobs are due again in ${Math.round(ms / 1000)} s: the clock of the database was set back, and what is due before then was accounted for`,
-    { hint: 'Nothing is to be done where the clock was right before; run what must run meanwhile by gantry job run.' },
+    `Jobs are due again in ${Math.round(ms / 1000)} s: the clock of the database was set back, and all due times before then are accounted for already`,
+    { hint: 'If the clock is right now, just wait; start by `gantry job run` what must run meanwhile.' },
   );
 }
 
@@ -106,19 +106,15 @@ function problemOf(
       ...hint,
     });
   }
-  // One that has just started is about to take it, unless it stands back.
+  // A server that has just started is about to take the lease, unless something keeps it from that.
   if (holder === null && (heldLeases.vacantMs > VACANT_MS || standsBack !== null)) {
     return new GantryError(code, 'No server runs the scheduler', {
-      hint: 'A server that is ready, online and has scheduler.agenda takes it within seconds: gantry scheduler status tells what each one says.',
+      hint: 'A server that is ready, online and has scheduler.agenda takes over within seconds: `gantry scheduler status` shows the reasons of each server.',
     });
   }
   const [first] = overdue;
   if (first === undefined) return null;
-  return new GantryError(
-    code,
-    `${count} job(s) should have run and did not, '${first.job}' since ${first.dueAt.toISOString()}`,
-    {
-      hint: 'The log of the server that runs the scheduler tells why; "concurrency" of scheduler.agenda limits how many run at once.',
-    },
-  );
+  return new GantryError(code, `${count} job(s) are overdue, '${first.job}' since ${first.dueAt.toISOString()}`, {
+    hint: 'The log of the server that runs the scheduler says why; "concurrency" of scheduler.agenda limits how many run at once.',
+  });
 }

@@ -1,13 +1,13 @@
 import type { Job, RunEnd, Runs, Timetable } from '../../core/api.ts';
 import type { Clock } from './clock.ts';
 
-/** A server hears of a change of a job sooner: only in that time it may have come too late for due times of it. */
+/** Every server hears of a changed job within this time. Due times from before the change may be affected only that long. */
 export const FRESH_MS = 60_000;
 const MOST_WAITING = 10_000;
-/** How long jobs are planned before others get their turn. */
+/** How long planning may block the event loop. */
 const SLICE_MS = 5;
 
-/** By job, up to when its due times are accounted for by rows, as far as they are later than the mark, or may be. */
+/** For each job with rows after the mark (less FRESH_MS): the latest due time that has one. */
 export async function handledSince(
   runs: Pick<Runs, 'firings'>,
   mark: number | null,
@@ -19,17 +19,17 @@ export async function handledSince(
   return handled;
 }
 
-/** From when on the due times of a job count for who takes over at a mark; null: nobody has planned before. */
+/** From which moment a new holder looks at a job's due times. `mark`: null if there was no holder before. */
 export function fromOf({ since }: Job, mark: number | null, now: number): number {
-  // The clock of who saved it was wrong: it tells nothing.
+  // The server that saved the job had a wrong clock, so `since` says nothing.
   if (since === 0 || since > now) return mark ?? now;
-  // The holder before may not have heard of it yet.
+  // The previous holder may not have heard of the job yet.
   return mark === null || since > mark - FRESH_MS ? since : mark;
 }
 
 /**
- * What waited when the last server stopped, and is not to be made up for: after a time in which nobody had the scheduler,
- * it is missed as what came in that time is.
+ * Firings that were waiting when the last server stopped, and that are too late to be made up for. After a time without a
+ * holder they are missed, as are the due times of that time.
  */
 export async function expiredSince(
   { runs, timetable }: { readonly runs: Pick<Runs, 'open'>; readonly timetable: Timetable },
@@ -45,23 +45,23 @@ export async function expiredSince(
     const { policy, lateMs, withinMs } = job.missed;
     const isLost = policy === 'skip' ? vacantMs > lateMs : now - dueAt > withinMs;
     if (!isLost) return [];
-    const reason = 'it waited when the last server stopped, and is too late now';
+    const reason = 'it was waiting when the last server stopped, and is too late now';
     return [{ token, attempt, outcome: 'missed', endedAt: now, reason, code: null, dead: false, followers: [] }];
   });
 }
 
-/** The same for one that came or changed since; `before`: as it was planned, null: it was not. */
+/** The same for a job that was added or changed later. `before`: its entry in the plan so far, or null. */
 export function fromOfChanged(
   { since }: Job,
   before: { readonly job: Job; readonly from: number } | null,
   now: number,
 ): number {
-  // When nothing of its times has changed, none is passed over, however late it is.
+  // The schedule is the same, so no due time may be passed over, however late it is.
   if (before !== null && before.job.since === since) return before.from;
   return Math.max(before?.from ?? 0, now - FRESH_MS, Math.min(since, now));
 }
 
-/** Works through the names; others get their turn in between. */
+/** Calls `work` with each name, and yields to the event loop every few ms. */
 export async function inSlices(
   names: Iterable<string>,
   clock: Clock,

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** Does something when told to, at once, but not more often than so: what is told meanwhile is done once, after it. */
+/** Calls `work` at once when triggered, but at most once in `ms`: triggers in between cause one more call at the end. */
 export class Throttle {
   readonly #clock: Clock;
   readonly #ms: number;
@@ -14,7 +14,7 @@ export class Throttle {
     this.#work = work;
   }
 
-  tell(): void {
+  trigger(): void {
     if (this.#cancel !== null) return;
     const wait = this.#at + this.#ms - this.#clock.steady();
     if (wait <= 0) this.#do();

@@ -32,34 +32,35 @@ export interface WorkerDeps {
   readonly server: string;
   /** The most runs at once. */
   readonly concurrency: number;
-  /** Whether it takes what waits for any server; what it has in hand, it ends anyway. */
+  /** Whether it may take waiting runs. It finishes its runs in flight in any case. */
   mayTake(): boolean;
-  /** There is something to fetch by next(). */
+  /** There is a run to fetch by next(). */
   onQueued(): void;
-  /** Its outcome is written, by this server. */
+  /** This server has written the outcome of a run. */
   onEnded(run: Attempt, sequel: Sequel): void;
 }
 
-/** How long a run is remembered after it was taken: longer than an answer of the database may be old. */
+/** How long a run is remembered after it was taken: longer than an answer of the database can be out of date. */
 const KNOWN_MS = 120_000;
-/** Runs that last longer are looked after. */
+/** Runs in flight for longer are checked in the database. */
 const LONG_MS = 1500;
-/** How often it looks where none lasts long. */
+/** How often the database is checked for unknown runs if no run lasts long. */
 const VERIFY_BEATS = 10;
-/** Runs what this server has taken: each once, however often it hears of it. */
+
+/** Runs the attempts that this server has taken: each exactly once, however often it hears of it. */
 export class Worker {
   readonly #deps: WorkerDeps;
   readonly #outcomes: Outcomes;
   readonly #runner: AttemptRunner;
   readonly #inFlight = new Map<string, ActiveRun>();
   readonly #queue: ActiveRun[] = [];
-  /** Taken lately, by key: an answer that was lost, and looked for later, must not start anything twice. */
+  /** Runs taken lately, by key, with their steady time: reading them again must not start them twice. */
   readonly #known = new Map<string, number>();
   #polling: Promise<void> | null = null;
   #again = false;
-  #uncertain = false;
+  #inDoubt = false;
   #closed = false;
-  /** Why all in hand is to end. */
+  /** Why every run in flight must end; null while the server is not stopping. */
   #ending: GantryError | null = null;
   #verifyIn = 0;
   #idle: (() => void)[] = [];
@@ -70,7 +71,7 @@ export class Worker {
     this.#runner = new AttemptRunner(deps);
   }
 
-  /** Why outcomes cannot be written; null: they can. */
+  /** Why outcomes cannot be written; null if they can. */
   get problem(): GantryError | null {
     return this.#outcomes.problem;
   }
@@ -80,12 +81,12 @@ export class Worker {
   has(run: Pick<Attempt, 'token' | 'attempt'>): boolean {
     return this.#inFlight.has(keyOf(run));
   }
-  /** How many more it may take. */
+  /** How many more runs it may take. */
   get free(): number {
     return this.#closed ? 0 : Math.max(0, this.#deps.concurrency - this.#inFlight.size);
   }
 
-  /** Who runs what is taken now; null while this server cannot show that it is alive, or does not know the time. */
+  /** This server as the owner of runs; null while it has no run lease, or does not know the database's time. */
   asRunner(): Runner | null {
     const { heldLeases, server, time } = this.#deps;
     const { owner } = heldLeases;
@@ -94,7 +95,7 @@ export class Worker {
       : { owner, server, epoch: heldLeases.isHolder ? heldLeases.epoch : 0, now: time.now() };
   }
 
-  /** Runs them: they are running already, as the database has it, by this server. */
+  /** Queues runs that the database already has as running on this server. */
   admit(runs: readonly Attempt[]): void {
     const { clock, heldLeases, onQueued } = this.#deps;
     const now = clock.steady();
@@ -114,22 +115,22 @@ export class Worker {
     if (queued) onQueued();
   }
 
-  /** The next one that waits for its start here; null: none does. */
+  /** The next queued run; null if the queue is empty. */
   next(): ActiveRun | null {
     return this.#queue.shift() ?? null;
   }
-  /** It was fetched and not started. */
+  /** Puts back a run that was fetched and not started. */
   putBack(key: string): void {
     const active = this.#inFlight.get(key);
     if (active !== undefined && active.call === null && !this.#queue.includes(active)) this.#queue.unshift(active);
   }
 
-  /** An answer was lost: something may be running in the name of this server that it does not know of. */
+  /** An answer of the database was lost: it may have runs of this server that this server does not know. */
   doubt(): void {
-    this.#uncertain = true;
+    this.#inDoubt = true;
   }
 
-  /** Takes what waits for any server, and as the holder what waits for that; once more where that was asked for meanwhile. */
+  /** Takes waiting runs: those for any server, and on the holder those for the holder. A call during a poll causes another poll. */
   poll(): Promise<void> {
     this.#again = true;
     this.#polling ??= (async () => {
@@ -149,8 +150,8 @@ export class Worker {
     const limit = this.free;
     if (by === null || limit === 0 || !this.#deps.mayTake()) return;
     try {
-      if (this.#uncertain) {
-        this.#uncertain = false;
+      if (this.#inDoubt) {
+        this.#inDoubt = false;
         this.admit(await runs.open({ state: 'running', owner: by.owner, limit: 10_000 }));
       }
       const pools: Pool[] = heldLeases.isHolder ? ['any', 'holder'] : ['any'];
@@ -158,14 +159,15 @@ export class Worker {
       this.admit(taken);
       if (taken.length === limit && this.free > 0) this.#again = true;
     } catch (error) {
-      this.#uncertain = true;
-      log.debug({ error }, 'what waits could not be taken');
+      this.#inDoubt = true;
+      log.debug({ error }, 'waiting runs could not be taken');
     }
   }
 
   /**
-   * Ends those that are not this server's any more: cancelled from elsewhere, or taken for dead. Runs those that are its own
-   * and that it does not know of: they were begun later than it was told that they were not.
+   * Compares the runs in flight with the database. Aborts those that no longer belong to this server: another server has
+   * cancelled them, or considered this one dead. Runs those that it does not know: the INSERT committed after we were told
+   * that it had failed.
    */
   async verify(): Promise<void> {
     const { runs, clock, heldLeases, log } = this.#deps;
@@ -183,30 +185,30 @@ export class Worker {
       const strange = running.filter((run) => !this.#known.has(keyOf(run)));
       if (strange.length > 0) this.admit(await runs.open({ state: 'running', owner, limit: 10_000 }));
     } catch (error) {
-      log.debug({ error }, 'the runs in hand could not be looked for');
+      log.debug({ error }, 'the runs in flight could not be checked');
     }
   }
 
-  /** Tells the runs of this token in hand to end; false where there are none. */
+  /** Aborts the runs in flight of a token; false if there are none. */
   cancel(token: string): boolean {
     const found = this.inFlight.filter(({ run }) => run.token === token);
     for (const active of found) this.#abort(active, new GantryError('CALL_ABORTED', 'The run was cancelled'));
     return found.length > 0;
   }
 
-  /** All in hand are others' now. */
+  /** Aborts all runs in flight: they no longer belong to this server. */
   lose(reason: GantryError): void {
     for (const active of this.inFlight) this.#abort(active, reason);
-    // They were not started: there is nothing to tell of them, and nobody who would fetch them.
+    // These have not started, and nobody will fetch them any more.
     for (const active of this.#queue.splice(0)) void this.run(active);
   }
 
-  /** Takes nothing more. */
+  /** Takes no more runs. */
   close(): void {
     this.#closed = true;
   }
 
-  /** Ends what is in hand, so that it is known at once what became of it, and waits for that at most so long. */
+  /** Aborts the runs in flight, so that their outcome is known at once, and waits for that at most `ms`. */
   async stop(ms: number): Promise<void> {
     this.close();
     const reason = new GantryError('RUN_INTERRUPTED', 'The server is stopping', {
@@ -223,12 +225,12 @@ export class Worker {
     cancel();
   }
   async #settled(): Promise<void> {
-    // What it asked for may be its own yet.
+    // A poll in progress may still take runs.
     await this.#polling;
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** Forgets what it need not remember. */
+  /** Forgets runs that were taken long ago. */
   tidy(): void {
     const before = this.#deps.clock.steady() - KNOWN_MS;
     for (const [key, at] of this.#known) {
@@ -237,7 +239,7 @@ export class Worker {
     }
   }
 
-  /** From its start to its outcome, which is written when this resolves, or is not this server's to write. Never rejects. */
+  /** Runs an attempt and writes its outcome, unless that is no longer this server's to write. Never rejects. */
   async run(active: ActiveRun): Promise<void> {
     const { clock, counters, hooks, log, onEnded, time } = this.#deps;
     const { run } = active;
@@ -252,16 +254,19 @@ export class Worker {
     const written = own && (await this.#outcomes.write(end, run.owner as string));
     this.#inFlight.delete(keyOf(run));
     this.#known.delete(keyOf(run));
-    // Where it did not begin, and should be this server's after all, it is run then.
+    // If it was lost before it started, and is this server's after all, it may be admitted again.
     if (own || active.call !== null) this.#known.set(keyOf(run), clock.steady());
     const about = { job: run.job, service: run.service, token, attempt, outcome };
-    const told = { job: run.job, service: run.service, run: token, attempt, outcome };
+    const fields = { job: run.job, service: run.service, run: token, attempt, outcome };
     if (!written) {
-      log.warn({ ...told, error: active.end }, 'what came of a run was not written: it is not of this server any more');
+      log.warn(
+        { ...fields, error: active.end },
+        'the outcome of a run was not written: the run no longer belongs to this server',
+      );
     } else {
       const ms = Math.max(0, endedAt - startedAt);
       counters.ended(outcome, ms);
-      if (error !== null) log.warn({ ...told, further: !sequel.final, error }, 'a run did not succeed');
+      if (error !== null) log.warn({ ...fields, further: !sequel.final, error }, 'a run did not succeed');
       hooks.fired.call({
         ...about,
         source: run.source,

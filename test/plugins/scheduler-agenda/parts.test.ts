@@ -297,24 +297,24 @@ describe('scheduler.agenda is made of parts', () => {
       }
     };
     let count = 0;
-    const hint = new Throttle(clock, 100, () => void count++);
-    hint.tell();
+    const throttle = new Throttle(clock, 100, () => void count++);
+    throttle.trigger();
     expect(count).to.equal(1);
     for (let i = 0; i < 10; i++) {
       go(5);
-      hint.tell();
+      throttle.trigger();
     }
     expect(count).to.equal(1);
     go(50);
     expect(count).to.equal(2);
     go(1000);
     expect(count).to.equal(2);
-    hint.tell();
-    hint.tell();
-    hint.stop();
+    throttle.trigger();
+    throttle.trigger();
+    throttle.stop();
     go(1000);
     expect(count).to.equal(3);
-    hint.tell();
+    throttle.trigger();
     expect(count).to.equal(4);
   });
 
