@@ -1,25 +1,25 @@
 import { didYouMean, type Problem } from '../errors.ts';
 
-/** Values of a field as bits, counted from its least one. 60 do not fit in one number: `high` has those from 30. */
+/** The values of a field as bits, counted from its least value. 60 bits do not fit in one number: `high` has those from 30 on. */
 export interface Values {
   low: number;
   high: number;
 }
 
-/** What only some months have: days told by weekday, or from the end. */
+/** Days that depend on the month: counted from its end, or given by weekday. */
 export interface OddDays {
   /** Bit n: the day that is n days before the last one. */
   fromLast: number;
   /** Bit n - 1: the weekday nearest to day n. */
   nearest: number;
   lastWeekday: boolean;
-  /** By number - 1: bit w says that the so-manieth such day of the week counts. */
+  /** At index n - 1, bit w: the nth weekday w of the month. */
   nth: [number, number, number, number, number];
-  /** Bit w: the last such day of the week. */
+  /** Bit w: the last weekday w of the month. */
   last: number;
 }
 
-/** What a cron expression says. */
+/** A cron expression after parsing. */
 export interface CronFields {
   readonly seconds: Values;
   readonly minutes: Values;
@@ -30,7 +30,7 @@ export interface CronFields {
   readonly months: number;
   /** Bit 0 is Sunday. */
   readonly weekdays: number;
-  /** Null where there are none, as mostly. */
+  /** Null if there are none, as in most expressions. */
   readonly odd: OddDays | null;
   readonly anyDay: boolean;
   readonly anyWeekday: boolean;
@@ -40,7 +40,7 @@ interface Field {
   readonly name: string;
   readonly min: number;
   readonly max: number;
-  /** How many different values it has. */
+  /** How many different values the field has. */
   readonly count: number;
   readonly names: readonly string[];
   readonly expected: string;
@@ -82,7 +82,7 @@ const NICKNAMES: Readonly<Record<string, string>> = {
   '@HOURLY': '0 * * * *',
 };
 
-/** What is wrong with a field: a problem without its place. */
+/** What is wrong with a field: a problem without a path. */
 type Wrong = Omit<Problem, 'path'>;
 
 interface Reading {
@@ -91,7 +91,7 @@ interface Reading {
   wrong: Wrong | null;
 }
 
-/** Reads 5 fields, 6 with the second first, or a nickname; or tells what is wrong, at most one thing of each field. */
+/** Parses 5 fields, 6 with the second first, or a nickname. Returns at most one problem for each field. */
 export function readCron(text: string): { readonly fields: CronFields } | { readonly wrong: readonly Wrong[] } {
   const upper = text.trim().toUpperCase();
   const full = NICKNAMES[upper] ?? upper;
@@ -125,7 +125,7 @@ export function readCron(text: string): { readonly fields: CronFields } | { read
   };
 }
 
-/** POSIX: only the asterisk itself leaves a day field open; '1-31' does not. */
+/** POSIX: a day field is unrestricted only if it is an asterisk; '1-31' restricts it. */
 function isAny(part: string | undefined): boolean {
   return part === '*' || part === '?';
 }
@@ -143,7 +143,7 @@ function valuesOf(part: string, one: Field, reading: Reading): Values {
 
 const ITEM = /^(?:\*|(\d+|[A-Z]+)(?:-(\d+|[A-Z]+))?)(?:\/(\d+))?$/;
 
-/** `*`, a value, a range, and each of them with a step. A range may go over the end: FRI-MON, 22-2. */
+/** Reads `*`, a value or a range, each with an optional step. A range may wrap around: FRI-MON, 22-2. */
 function readItem(item: string, one: Field, values: Values, reading: Reading): void {
   const [whole, first, second, stepText] = ITEM.exec(item) ?? [];
   if (whole === undefined) return void (reading.wrong = unreadable(item, one));
@@ -164,7 +164,7 @@ function readItem(item: string, one: Field, values: Values, reading: Reading): v
   }
 }
 
-/** L, L-3, 15W, LW of the days of a month; 5L, FRI#2 of those of the week. False: it is something else. */
+/** Reads L, L-3, 15W and LW in day-of-month, 5L and FRI#2 in day-of-week. False: the item is none of these. */
 function readOdd(item: string, one: Field, reading: Reading): boolean {
   if (!/[LW#]/.test(item)) return false;
   const { odd } = reading;
@@ -198,7 +198,7 @@ function numberOf(text: string, one: Field, reading: Reading): number {
 }
 
 function outside(got: string, { name, expected }: Field, hint: string): Wrong {
-  return { message: `has a value in its ${name} field that there is not`, expected, got, hint };
+  return { message: `has a value in its ${name} field that does not exist`, expected, got, hint };
 }
 
 function hintFor(text: string, one: Field): string {
@@ -210,7 +210,7 @@ function hintFor(text: string, one: Field): string {
 function unknownName(got: string, one: Field): Wrong {
   if (got === 'L' || got === 'LW') return unreadable(got, one);
   const hint = one.names.length === 0 ? 'This field has no names, only numbers.' : meant(got, one);
-  return { message: `has a name in its ${one.name} field that is not known`, expected: one.expected, got, hint };
+  return { message: `has an unknown name in its ${one.name} field`, expected: one.expected, got, hint };
 }
 
 function meant(got: string, { names }: Field): string {

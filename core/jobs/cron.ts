@@ -2,15 +2,15 @@ import type { Problem } from '../errors.ts';
 import { type CronFields, type OddDays, readCron, type Values } from './cron-fields.ts';
 
 const DAY_S = 86_400;
-/** After 400 years the Gregorian calendar begins anew, weekdays included: what was not there by then never is. */
+/** The Gregorian calendar repeats after 400 years, weekdays included: a day that does not come by then never comes. */
 const CYCLE_MONTHS = 4800;
 
 /**
- * The local times that a cron expression names. Local time here is a number that counts as if there were no zones: ms
- * since 1970-01-01T00:00 on the clock on the wall. It knows no daylight saving; that is for who knows the zone.
+ * The local times that match a cron expression. A local time is a number of ms since 1970-01-01T00:00 of wall time, without
+ * a zone and without daylight saving; CronTimes adds the zone.
  */
 export class Cron {
-  /** Whether it leaves out no hour of a day. */
+  /** Whether the expression matches every hour. */
   readonly everyHour: boolean;
   readonly #secondsLow: number;
   readonly #secondsHigh: number;
@@ -39,7 +39,7 @@ export class Cron {
     this.#anyWeekday = anyWeekday;
   }
 
-  /** The first one after that local time; Infinity: never again. */
+  /** The first match after a local time; Infinity if there is none. */
   next(after: number): number {
     const second = Math.floor(after / 1000) + 1;
     const day = Math.floor(second / DAY_S);
@@ -50,7 +50,7 @@ export class Cron {
     return (this.#nextDay(day + 1) * DAY_S + this.#nextTime(0)) * 1000;
   }
 
-  /** The last one at or before that local time; -Infinity: none. */
+  /** The last match at or before a local time; -Infinity if there is none. */
   previous(at: number): number {
     const second = Math.floor(at / 1000);
     const day = Math.floor(second / DAY_S);
@@ -61,7 +61,7 @@ export class Cron {
     return (this.#previousDay(day - 1) * DAY_S + this.#previousTime(DAY_S - 1)) * 1000;
   }
 
-  /** How many there are after one local time and up to another. */
+  /** How many matches there are after one local time and up to another. */
   count(after: number, until: number): number {
     if (!(after < until)) return 0;
     const [from, to] = [Math.floor(after / 1000), Math.floor(until / 1000)];
@@ -71,7 +71,7 @@ export class Cron {
     return this.#daysIn(firstDay, lastDay - 1) * this.#timesUpTo(DAY_S - 1) - before + last;
   }
 
-  /** The first day of its, from that day on. Days are counted from 1970-01-01. */
+  /** The first matching day from `day` on. Days are counted from 1970-01-01. */
   #nextDay(day: number): number {
     const date = dateOf(day);
     let [year, month, from] = [date >> 9, (date >> 5) & 15, (date & 31) - 1];
@@ -102,7 +102,7 @@ export class Cron {
     return Number.NEGATIVE_INFINITY;
   }
 
-  /** How many days of its there are from one to another, both included. */
+  /** How many matching days there are from one day to another, both included. */
   #daysIn(from: number, to: number): number {
     let count = 0;
     for (let day = from; day <= to; ) {
@@ -119,7 +119,7 @@ export class Cron {
     return count;
   }
 
-  /** Its days of a month as bits: bit n - 1 is day n. */
+  /** The matching days of a month as bits: bit n - 1 is day n. */
   #daysOf(year: number, month: number, first: number): number {
     const length = lengthOf(year, month);
     const all = firstDays(length);
@@ -129,13 +129,13 @@ export class Cron {
       const byWeekday = weekly(this.#weekdays, weekday);
       return (this.#anyDay ? byWeekday : this.#days | byWeekday) & all;
     }
-    // POSIX: where both day fields are restricted, it is enough that one of them matches.
+    // POSIX: if both day fields are restricted, one match is enough.
     const byDay = this.#anyDay ? 0 : this.#days | oddDays(this.#odd, length, weekday);
     const byWeekday = this.#anyWeekday ? 0 : weekly(this.#weekdays, weekday) | oddWeekdays(this.#odd, length, weekday);
     return (byDay | byWeekday) & all;
   }
 
-  /** The first of its times of a day, from that second of the day on; -1: none. */
+  /** The first matching second of a day from `second` on; -1 if there is none. */
   #nextTime(second: number): number {
     const hour = Math.floor(second / 3600);
     const minute = Math.floor(second / 60) % 60;
@@ -170,7 +170,7 @@ export class Cron {
     return found * 3600 + minutes * 60 + lastValue(this.#secondsLow, this.#secondsHigh, 59);
   }
 
-  /** How many of its times a day has up to that second of the day, included. */
+  /** How many seconds of a day match, up to and including `second`. */
   #timesUpTo(second: number): number {
     const hour = Math.floor(second / 3600);
     const minute = Math.floor(second / 60) % 60;
@@ -187,11 +187,11 @@ export class Cron {
   }
 }
 
-/** Expressions are shared by their text, but what was tried and dropped does not stay for ever. */
+/** How many expressions are cached by their text before the cache is cleared. */
 const MOST_KNOWN = 10_000;
 const known = new Map<string, Cron>();
 
-/** The expression of a text, or what is wrong with it, without the place. */
+/** The expression of a text, or its problems without their paths. */
 export function compileCron(text: string): Cron | readonly Omit<Problem, 'path'>[] {
   const had = known.get(text);
   if (had !== undefined) return had;
@@ -215,14 +215,14 @@ function oddDays({ fromLast, nearest, lastWeekday }: OddDays, length: number, fi
   return days;
 }
 
-/** 5L and 5#2, likewise. */
+/** 5L and 5#2 in a month of that length whose first day is that weekday. */
 function oddWeekdays({ nth, last }: OddDays, length: number, first: number): number {
   let days = weekly(last, first) & ~firstDays(length - 7);
   for (let i = 0; i < 5; i++) days |= weekly(nth[i as 0], first) & firstDays(7 * i + 7) & ~firstDays(7 * i);
   return days;
 }
 
-/** Counted from 0: the day from Monday to Friday that is nearest to a day and in the same month. */
+/** The day from Monday to Friday that is nearest to a day and in the same month. Days are counted from 0. */
 function nearestWeekday(day: number, length: number, first: number): number {
   const weekday = (first + day) % 7;
   if (weekday === 6) return day > 0 ? day - 1 : day + 2;
@@ -230,7 +230,7 @@ function nearestWeekday(day: number, length: number, first: number): number {
   return day;
 }
 
-/** Days of the week, laid over a month whose first day is that weekday. */
+/** The days of a month that are one of these weekdays, if the month begins with the weekday `first`. */
 function weekly(weekdays: number, first: number): number {
   const week = ((weekdays >> first) | (weekdays << (7 - first))) & 127;
   return week | (week << 7) | (week << 14) | (week << 21) | ((week & 7) << 28);
@@ -244,11 +244,11 @@ function firstDays(n: number): number {
 function lowestBit(bits: number): number {
   return 31 - Math.clz32(bits & -bits);
 }
-/** Of 31 bits: the first one set from that on; -1: none. */
+/** The first of 31 bits that is set, from bit `from` on; -1 if there is none. */
 function firstBit(bits: number, from: number): number {
   return from > 30 || bits >>> from === 0 ? -1 : lowestBit((bits >>> from) << from);
 }
-/** The last one set up to that. */
+/** The last bit that is set, up to bit `to`; -1 if there is none. */
 function lastBit(bits: number, to: number): number {
   return 31 - Math.clz32(bits & firstDays(to + 1));
 }
@@ -281,9 +281,9 @@ function valuesUpTo(low: Half, high: Half, to: number): number {
   return bitCount(low & firstDays(to + 1)) + bitCount(high & firstDays(to - 29));
 }
 
-/** Year, month and day of a day, in one number, since it is asked so often: `year << 9 | month << 5 | day`. */
+/** Year, month and day in one number, to avoid an allocation in a hot loop: `year << 9 | month << 5 | day`. */
 function dateOf(day: number): number {
-  // Years from March to February: the leap day is their last, and months have lengths by a formula.
+  // Count years from March: the leap day is then the last day, and a formula gives the lengths of months.
   const shifted = day + 719_468;
   const era = Math.floor(shifted / 146_097);
   const dayOfEra = shifted - era * 146_097;

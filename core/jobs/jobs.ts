@@ -31,7 +31,7 @@ export const JobDefinition = Type.Object(
     schedule: ScheduleSchema,
     payload: Type.Optional(Type.Unknown({ description: 'The input of the service' })),
     active: Type.Optional(
-      Type.Boolean({ default: true, description: 'False: paused; what is due meanwhile is not made up for' }),
+      Type.Boolean({ default: true, description: 'False: paused; due times meanwhile are not made up for' }),
     ),
     jitterMs: Type.Optional(
       Type.Integer({
@@ -39,14 +39,14 @@ export const JobDefinition = Type.Object(
         maximum: HOUR_MS,
         default: 0,
         description:
-          'Each run starts later by a part of it, the same for one due time: so that many jobs do not start at once',
+          'Each run starts up to this much later, so that many jobs do not start at once; one due time always has the same delay',
       }),
     ),
     timeoutMs: Type.Optional(
       Type.Integer({
         minimum: 1,
         maximum: YEAR_MS,
-        description: 'Longest time of one attempt: then its call is aborted. Default: that of the service',
+        description: 'The longest time of one attempt; then its call is aborted. Default: the timeout of the service',
       }),
     ),
     missed: Type.Optional(
@@ -56,7 +56,7 @@ export const JobDefinition = Type.Object(
             Type.Union([Type.Literal('skip'), Type.Literal('once'), Type.Literal('all')], {
               default: 'once',
               description:
-                'What becomes of due times that nobody started: nothing, one run for all of them, or a run for each',
+                'What to do about due times that no server started: nothing, one run for all of them, or a run for each',
             }),
           ),
           lateMs: Type.Optional(
@@ -65,7 +65,7 @@ export const JobDefinition = Type.Object(
               maximum: YEAR_MS,
               default: 60_000,
               description:
-                'A due time is missed when the next one has come, or so long after it; before that it is just late',
+                'A due time counts as missed after this, or when the next one has come; before that it is just late',
             }),
           ),
           withinMs: Type.Optional(
@@ -73,7 +73,7 @@ export const JobDefinition = Type.Object(
               minimum: 0,
               maximum: YEAR_MS,
               default: DAY_MS,
-              description: 'Those that are missed for longer are not made up for',
+              description: 'Due times that were missed longer ago are not made up for',
             }),
           ),
           limit: Type.Optional(
@@ -81,7 +81,7 @@ export const JobDefinition = Type.Object(
               minimum: 1,
               maximum: 10_000,
               default: 100,
-              description: 'The most runs that are made up for at once with `all`: the latest',
+              description: 'With `all`, the most due times that are made up for at once: the latest',
             }),
           ),
         },
@@ -91,14 +91,14 @@ export const JobDefinition = Type.Object(
     overlap: Type.Optional(
       Type.Union([Type.Literal('skip'), Type.Literal('queue-one'), Type.Literal('allow')], {
         default: 'skip',
-        description: 'What becomes of a due time while the run before is under way, its further attempts too',
+        description: 'What to do about a due time while the previous run, or a retry of it, has not ended',
       }),
     ),
     retries: Type.Optional(
       Type.Object(
         {
           attempts: Type.Optional(
-            Type.Integer({ minimum: 1, maximum: 100, default: 1, description: 'In all, the first one included' }),
+            Type.Integer({ minimum: 1, maximum: 100, default: 1, description: 'How many in all, the first included' }),
           ),
           backoffMs: Type.Optional(
             Type.Integer({
@@ -117,24 +117,24 @@ export const JobDefinition = Type.Object(
       Type.Union([Type.Literal('leave'), Type.Literal('again')], {
         default: 'leave',
         description:
-          'Whether a run whose server died gets another attempt, with the same token; what it did before, it may then do again',
+          'Whether a run whose server died gets another attempt with the same token, which may repeat what the first did',
       }),
     ),
-    onSuccess: Type.Optional(ServiceName('Run, durably, when a run succeeded')),
-    onError: Type.Optional(ServiceName('Run, durably, when a run has failed for good')),
+    onSuccess: Type.Optional(ServiceName('The service that is called durably when a run has succeeded')),
+    onError: Type.Optional(ServiceName('The service that is called durably when a run has failed and is not retried')),
     runsOn: Type.Optional(
       Type.Union([Type.Literal('holder'), Type.Literal('any')], {
         default: 'holder',
-        description: 'The server that has the scheduler, or whichever server takes it first',
+        description: 'Where it runs: on the holder of the scheduler, or on whichever server takes it first',
       }),
     ),
     removeWhenDone: Type.Optional(
-      Type.Boolean({ default: false, description: 'The record goes when its last run has ended' }),
+      Type.Boolean({ default: false, description: 'Removes the record when its last run has ended' }),
     ),
     since: Type.Optional(
       Type.String({
         format: 'date-time',
-        description: 'Due times after it count. Set when its schedule changes or it is switched on',
+        description: 'Due times after this count. Set when the schedule changes or the job is switched on',
       }),
     ),
   },
@@ -143,7 +143,7 @@ export const JobDefinition = Type.Object(
 
 type Given = Static<typeof JobDefinition>;
 
-/** A job with all that was left out filled in. */
+/** A job with its defaults filled in. */
 export interface Job {
   readonly name: string;
   readonly service: string;
@@ -151,7 +151,7 @@ export interface Job {
   readonly payload: unknown;
   readonly active: boolean;
   readonly jitterMs: number;
-  /** Null: the service's own. */
+  /** Null: the timeout of the service. */
   readonly timeoutMs: number | null;
   readonly missed: Required<NonNullable<Given['missed']>>;
   readonly overlap: 'skip' | 'queue-one' | 'allow';
@@ -221,7 +221,7 @@ export function checkJob(definition: Definition, past: Definition | null, now: n
   return problems;
 }
 
-/** Sets since when its due times count: those of another schedule, or of the time when it was paused, do not. */
+/** Sets `since`: due times before a change of the schedule, or while the job was paused, do not count. */
 export function keepJob(definition: Definition, past: Definition | null, now: number): Definition {
   const since = (isSame(definition, past) ? past?.['since'] : undefined) ?? new Date(now).toISOString();
   return { ...definition, since };
@@ -233,7 +233,7 @@ function isSame(definition: Definition, past: Definition | null): boolean {
   return textOf(past) === textOf(definition);
 }
 
-/** The next due times of a job, at most `count`; none where it is paused. Throws INVALID where it is not a valid one. */
+/** The next due times of a job, at most `count`; empty if it is paused. Throws INVALID if its schedule is not valid. */
 export function nextTimes(definition: Definition, after: Date, count: number): readonly Date[] {
   const job = jobOf(definition);
   if (!job.active) return [];

@@ -174,7 +174,7 @@ function readTimeZone(fields: ScheduleFields, value: unknown): Wrong | null {
     return null;
   }
   return {
-    message: 'is not a time zone that is known',
+    message: 'is not a known time zone',
     expected: 'a name of the IANA database, e.g. Europe/Warsaw or UTC',
     got: shown(value),
     hint: hintForZone(value),
@@ -228,7 +228,7 @@ function hintForText(text: string): string {
   return compileCron(text) instanceof Cron ? `Did you mean { cron: '${text}' }?` : "E.g. { every: '1h30m' }.";
 }
 
-/** What was given, short enough for a line. */
+/** A value in short form, for one line. */
 export function shown(value: unknown): string {
   if (typeof value === 'string')
     return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);

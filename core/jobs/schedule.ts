@@ -14,7 +14,7 @@ interface Bounds {
   readonly end?: string;
 }
 
-/** When something is due; moments are RFC 3339 with an offset. */
+/** When a job is due, as users write it; moments are RFC 3339 with an offset. */
 export type Schedule =
   | { readonly at: string }
   | (Bounds & { readonly every: string; readonly repeats?: number })
@@ -22,7 +22,7 @@ export type Schedule =
   | (Bounds & { readonly cron: string; readonly timeZone?: string });
 
 /**
- * The part `schedule` of a job. As loose as types are: which fields go together, and what they may be, parseSchedule
+ * The field `schedule` of a job. It checks types only: which fields go together, and their values, parseSchedule
  * explains better than a schema can.
  */
 export const ScheduleSchema = Type.Unsafe<Schedule>(

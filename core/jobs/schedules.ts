@@ -4,27 +4,27 @@ import { isGantryError } from '../errors.ts';
 import type { Definition, Records, Saved } from '../records/record.ts';
 import type { Schedule } from './schedule.ts';
 
-/** Jobs, as services make them: records like those of administrators, and in the change log with the service's name. */
+/** Jobs made by services: records like any other, in the change log under the service's name. */
 export interface Schedules {
   /**
-   * Runs a service once, at a time or so long from now; the job goes when that is done. Gives its name: a name that was
-   * given makes a repeat of the same asking harmless, RECORD_DUPLICATE where such a job is there. Rejects with
-   * RECORD_INVALID, e.g. for a time that is past, and as the database does.
+   * Runs a service once, at a time or after a delay; the job is removed when it is done. Resolves to its name. With a given
+   * name a repeated request does no harm: it rejects with RECORD_DUPLICATE while the job exists. Rejects with RECORD_INVALID,
+   * for example if the time is past, and with the errors of the database.
    */
   once(call: Call, job: OneTime): Promise<string>;
-  /** Makes a job, or puts this one in the place of the one of its name. */
+  /** Creates a job, or replaces the one of its name. */
   put(call: Call, definition: Definition & { readonly service: string; readonly schedule: Schedule }): Promise<Saved>;
-  /** False where there is none of that name. */
+  /** False if there is no job of that name. */
   remove(call: Call, name: string): Promise<boolean>;
 }
 
 export interface OneTime {
-  /** Default: one that nobody has. */
+  /** Default: a unique name. */
   readonly name?: string;
   readonly service: string;
   readonly payload?: unknown;
   readonly at?: Date;
-  /** Instead of `at`; at least 1000, which is the default. */
+  /** The delay, instead of `at`; at least 1000, which is the default. */
   readonly afterMs?: number;
   readonly timeoutMs?: number;
   readonly retries?: { readonly attempts?: number; readonly backoffMs?: number; readonly maxBackoffMs?: number };
@@ -35,7 +35,7 @@ export interface OneTime {
 const TRIES = 5;
 const SOON_MS = 1000;
 
-/** `service`: who asks. */
+/** `service`: the name of the service that makes the jobs. */
 export function schedulesOn(records: Records, service: string): Schedules {
   const by = ({ cid }: Call) => ({ name: service, cid });
   const version = async (name: string): Promise<number | null> => {
@@ -48,7 +48,7 @@ export function schedulesOn(records: Records, service: string): Schedules {
   };
   return {
     async once(call, { name = `once ${randomUUID()}`, at, afterMs = 0, ...rest }) {
-      // What is due at once would be past by the time it is kept.
+      // A job that is due at once would be in the past when it is stored.
       const due = at ?? new Date(Date.now() + Math.max(SOON_MS, afterMs));
       const missed = { policy: 'once' };
       const definition = { name, ...rest, schedule: { at: due.toISOString() }, missed, removeWhenDone: true };
@@ -65,7 +65,7 @@ export function schedulesOn(records: Records, service: string): Schedules {
           const changes = { ...definition, ...Object.fromEntries(gone.map((key) => [key, null])) };
           return await records.update('job', definition.name, kept, changes, by(call));
         } catch (thrown) {
-          // Another one did the same at the same time.
+          // Someone else changed the same job at the same time.
           const passes = isGantryError(thrown) && ['RECORD_STALE', 'RECORD_DUPLICATE'].includes(thrown.code);
           if (!passes || left === 1) throw thrown;
         }

@@ -1,29 +1,29 @@
 import type { Cron } from './cron.ts';
 import type { Span, Zone } from './zone.ts';
 
-/** The due times of a schedule, in ms since 1970. The year 9999 is the last; a cron expression begins in 1970. */
+/** The due times of a schedule, in ms since 1970. None is later than the year 9999; cron expressions begin in 1970. */
 export interface Times {
-  /** The first due time after that moment, null: never again. It costs the same however long ago it started. */
+  /** The first due time after a moment; null if there is none. The cost does not depend on how long ago the schedule began. */
   next(after: number): number | null;
-  /** The last due time at or before that moment; null: none yet. */
+  /** The last due time at or before a moment; null if there is none. */
   previous(at: number): number | null;
   /** The due times after `from` and up to `until`, included. */
   between(from: number, until: number, limit: number): DueTimes;
 }
 
 export interface DueTimes {
-  /** The latest ones, at most as many as asked for, the earliest first. */
+  /** The latest of them, at most `limit`, in order. */
   readonly times: readonly number[];
-  /** How many there are, those not listed too. */
+  /** How many there are in all, unless `more`. */
   readonly count: number;
-  /** Whether there are even more than `count`: they reach back longer than could be counted. */
+  /** Whether there are more than `count`: the period was too long to count all. */
   readonly more: boolean;
 }
 
 /** The end of the year 9999: a date of RFC 3339 has four digits for its year. */
 export const LATEST = 253_402_300_799_999;
 const DAY_MS = 86_400_000;
-/** How many changes of the clocks are looked at to count: those of about two centuries. */
+/** How many changes of the offset are looked at to count due times: about two centuries. */
 const MOST_SPANS = 512;
 
 /** The latest due times, by going back from `until`. */
@@ -37,7 +37,7 @@ function latest(times: Times, from: number, until: number, limit: number): numbe
   return found.reverse();
 }
 
-/** One time. */
+/** A schedule with one due time. */
 export class OnceTimes implements Times {
   readonly #at: number;
 
@@ -57,11 +57,11 @@ export class OnceTimes implements Times {
   }
 }
 
-/** `first` and then always `everyMs` later, whatever the clocks on the walls do. */
+/** Due at `first` and then every `everyMs`, whatever daylight saving does. */
 export class IntervalTimes implements Times {
   readonly #first: number;
   readonly #everyMs: number;
-  /** The number of the last one, from 0; less than 0: there is none. */
+  /** The index of the last due time; negative if there is none. */
   readonly #last: number;
 
   constructor(first: number, everyMs: number, end: number, repeats: number) {
@@ -83,7 +83,7 @@ export class IntervalTimes implements Times {
     return { times: latest(this, from, until, limit), count: Math.max(0, count), more: false };
   }
 
-  /** How many there were at a moment, if there were no end to them; less than 0: it is before all of them. */
+  /** How many due times there are up to a moment, ignoring the end; negative before the first. */
   #upTo(at: number): number {
     return Math.floor((at - this.#first) / this.#everyMs) + 1;
   }
@@ -93,9 +93,9 @@ export class IntervalTimes implements Times {
 }
 
 /**
- * The local times of a cron expression as moments. What leaves out no hour follows the clock on the wall: a local time
- * that is there twice is due twice, one that is not there is not. All else is due once a day, whatever the clock does:
- * at the first of two, and in place of a time that is skipped at the moment that would have had it without the change.
+ * The local times of a cron expression as moments. An expression that matches every hour follows wall time: a repeated hour
+ * runs twice, a skipped one not at all. All others run once per local day: at the first of two equal local times, and for
+ * a skipped local time at the moment that would have had it without the change.
  */
 export class CronTimes implements Times {
   readonly #cron: Cron;
@@ -117,7 +117,7 @@ export class CronTimes implements Times {
       const found = this.#firstIn(span, from);
       if (found < span.until) return found <= this.#end ? found : null;
       if (found === Number.POSITIVE_INFINITY) return null;
-      // What is due later has a local time later than this one; two days are more than any offset.
+      // The next due time has a later local time than this; two days are more than any offset.
       const local = this.#cron.next(span.until - 2 * DAY_MS);
       from = Math.max(span.until - 1, local - 2 * DAY_MS);
     }
@@ -148,7 +148,7 @@ export class CronTimes implements Times {
     return { times: latest(this, from, until, limit), count, more: to > first && (this.previous(to) ?? first) > first };
   }
 
-  /** The first one after a moment; beyond the span: none is in it. */
+  /** The first due time after a moment; if it is not in the span, the span has none. */
   #firstIn(span: Span, from: number): number {
     const { offsetMs, beforeMs } = span;
     const found = this.#cron.next(Math.max(from + offsetMs, this.#seenBefore(span))) - offsetMs;
@@ -157,7 +157,7 @@ export class CronTimes implements Times {
     return shifted < this.#shiftedUntil(span) ? Math.min(found, shifted) : found;
   }
 
-  /** The last one up to a moment; before the span: none is in it. */
+  /** The last due time up to a moment; if it is before the span, the span has none. */
   #lastIn(span: Span, to: number): number {
     const { offsetMs, beforeMs } = span;
     const local = this.#cron.previous(to + offsetMs);
@@ -168,11 +168,11 @@ export class CronTimes implements Times {
     return Math.max(found, shifted);
   }
 
-  /** How many there are after one moment and up to another, both of one span. */
+  /** How many due times there are after one moment and up to another, both in one span. */
   #countIn(span: Span, from: number, to: number): number {
     let counted = from;
     let count = 0;
-    // Here shifted times and others may fall together.
+    // In this part a shifted due time may coincide with another, so count them one by one.
     const together = Math.min(to, this.#shiftedUntil(span) - 1);
     while (counted < together) {
       counted = Math.min(this.#firstIn(span, counted), together + 1);
@@ -183,11 +183,11 @@ export class CronTimes implements Times {
     return count + this.#cron.count(local, to + offsetMs);
   }
 
-  /** Up to that local time the clock shows again what it has shown before, and it does not count. */
+  /** Local times up to this one are repeated in the span, and do not count again. */
   #seenBefore({ from, beforeMs }: Span): number {
     return this.#cron.everyHour ? Number.NEGATIVE_INFINITY : from + beforeMs - 1;
   }
-  /** Before that moment also those are due whose local time was skipped. */
+  /** Before this moment the skipped local times are due too. */
   #shiftedUntil({ from, offsetMs, beforeMs }: Span): number {
     return this.#cron.everyHour ? Number.NEGATIVE_INFINITY : from + offsetMs - beforeMs;
   }

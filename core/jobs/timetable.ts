@@ -2,12 +2,12 @@ import { GantryError } from '../errors.ts';
 import type { Definition, Effect } from '../ports/kind.ts';
 import { type Job, jobOf } from './jobs.ts';
 
-/** The jobs that this server knows of, as their records say. */
+/** The jobs that this server knows, as their records define them. */
 export class Timetable implements Effect {
   readonly #jobs = new Map<string, Job>();
   readonly #listeners = new Set<(name: string) => void>();
 
-  /** Throws RECORD_INVALID for a schedule that another version wrote, or that this machine knows no zone for. */
+  /** Throws RECORD_INVALID for a schedule that this version cannot read, or whose time zone this machine does not know. */
   put(definition: Definition): void {
     const job = jobOf(definition);
     const problems = job.schedule.problems.map((one) => ({
@@ -35,7 +35,7 @@ export class Timetable implements Effect {
     return this.#jobs.size;
   }
 
-  /** Hears of each job that came, changed or went. Returns the undo. */
+  /** Calls `listen` with the name of each job that is added, changed or removed. Returns a function that unsubscribes. */
   subscribe(listen: (name: string) => void): () => void {
     this.#listeners.add(listen);
     return () => void this.#listeners.delete(listen);

@@ -2,23 +2,23 @@ import { didYouMean } from '../errors.ts';
 
 /** A stretch of time with one offset. Local time is UTC plus the offset; all in ms, moments since 1970. */
 export interface Span {
-  /** When the clocks were changed to the offset; or, of a long stretch, where the part begins that was looked at. */
+  /** When the offset began; for a long stretch, where the part begins that was computed. */
   readonly from: number;
   /** Not included. */
   readonly until: number;
   readonly offsetMs: number;
-  /** The offset before `from`; the same one where there was no change. */
+  /** The offset before `from`; the same as `offsetMs` if there was no change. */
   readonly beforeMs: number;
 }
 
-/** A power of two, about 398 days: what is looked through at once. */
+/** How much time is searched for changes at once: about 398 days, a power of two. */
 const CHUNK_MS = 2 ** 35;
 /**
- * About three days. Two changes that are nearer to each other would not be seen. The nearest ones since 1970 are seven
- * days apart: America/Recife in October 2000, and Asia/Gaza in years to come.
+ * The step of the search, about three days. Two changes within one step would be missed; the closest ones since 1970 are
+ * seven days apart: America/Recife in October 2000, and Asia/Gaza in years to come.
  */
 const STEP_MS = 2 ** 28;
-/** Who looks through centuries does not fill the memory; who looks at today never comes near it. */
+/** Limits the memory when centuries are searched; ordinary use needs a few chunks. */
 const MOST_CHUNKS = 64;
 
 const ALWAYS_UTC: Span = {
@@ -28,7 +28,7 @@ const ALWAYS_UTC: Span = {
   beforeMs: 0,
 };
 
-/** The offsets of one IANA time zone. Asking the platform takes microseconds, so what it said is kept. */
+/** The offsets of one IANA time zone, cached since asking the platform takes microseconds. */
 export class Zone {
   readonly #name: string;
   readonly #chunks = new Map<number, readonly Span[]>();
@@ -39,7 +39,7 @@ export class Zone {
     this.#last = utc ? ALWAYS_UTC : null;
   }
 
-  /** The span that a moment is in. For moments since 1970. */
+  /** The span that contains a moment since 1970. */
   spanAt(at: number): Span {
     const last = this.#last;
     if (last !== null && at >= last.from && at < last.until) return last;
@@ -59,7 +59,7 @@ export class Zone {
   }
 }
 
-/** The spans of one chunk; the first one begins earlier where the clocks were changed shortly before it. */
+/** The spans of one chunk; the first begins earlier if the offset changed shortly before the chunk. */
 function spansOf(name: string, from: number): Span[] {
   const clock = clockOf(name);
   const until = from + CHUNK_MS;
@@ -84,7 +84,7 @@ function spansOf(name: string, from: number): Span[] {
   return spans;
 }
 
-/** The first full second after `same` that does not have its offset, if the one at `other` does not. */
+/** The first full second after `same` with another offset, given that `other` has another one. */
 function changeIn(clock: Intl.DateTimeFormat, same: number, other: number): number {
   const offsetMs = offsetOf(clock, same);
   let [low, high] = [Math.floor(same / 1000), Math.ceil(other / 1000)];
@@ -124,12 +124,12 @@ function offsetOf(clock: Intl.DateTimeFormat, at: number): number {
   return Date.UTC(year, month - 1, day, hour, minute, second) - Math.floor(at / 1000) * 1000;
 }
 
-/** By name in small letters. It cannot grow beyond the names that there are. */
+/** Zones by lower-case name. Only existing names are added, so it cannot grow without limit. */
 const known = new Map<string, Zone>();
-/** The names of three letters in the IANA database; others that the platform takes, such as IST, mean several zones. */
+/** The three-letter names of the IANA database. The platform accepts others, such as IST, that are ambiguous. */
 const THREE_LETTERS = /^(CET|EET|EST|GMT|HST|MET|MST|PRC|ROC|ROK|UCT|UTC|WET)$/i;
 
-/** The zone of an IANA name, in any case. Null: there is none, or it means several, as some abbreviations do. */
+/** The zone of an IANA name in upper or lower case; null if there is none, or the name is ambiguous. */
 export function findZone(name: string): Zone | null {
   const key = name.toLowerCase();
   const had = known.get(key);
@@ -146,7 +146,7 @@ export function findZone(name: string): Zone | null {
   return zone;
 }
 
-/** The name that was meant, as the end of a sentence; '' when nothing is near. A city alone is enough. */
+/** A hint with the name that was probably meant; '' if no name is similar. The city alone is enough. */
 export function suggestZone(name: string): string {
   const all = ['UTC', ...Intl.supportedValuesOf('timeZone')];
   const city = `/${name.trim().toLowerCase().replaceAll(' ', '_')}`;
