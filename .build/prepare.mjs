@@ -1,7 +1,7 @@
 // Makes a fresh clone runnable: installs packages and builds, when and only when that is due. Needs nothing but Node.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -11,7 +11,7 @@ const NODE = [20, 20, 2];
 refuseOldNode();
 if (isInstallDue()) install();
 const sources = fingerprint();
-if (isBuildDue(sources)) build(sources);
+if (isBuildDue(sources)) await build(sources);
 
 function refuseOldNode() {
   const [major, minor, patch] = process.versions.node.split('.').map(Number);
@@ -44,7 +44,7 @@ function isBuildDue(sources) {
   return !existsSync(marker) || readFileSync(marker, 'utf8') !== sources;
 }
 
-function build(sources) {
+async function build(sources) {
   say('Building (TypeScript to dist/).');
   rmSync(path.join(home, 'dist'), { recursive: true, force: true });
   run(
@@ -52,7 +52,9 @@ function build(sources) {
     [path.join(home, 'node_modules/typescript/bin/tsc'), '-p', 'core/tsconfig.json'],
     'The build failed',
   );
-  mkdirSync(path.join(home, 'dist'), { recursive: true });
+  // Not before packages are installed.
+  const { vendor } = await import('./vendor.mjs');
+  await vendor(home);
   writeFileSync(path.join(home, 'dist/.built'), sources);
 }
 
@@ -68,7 +70,10 @@ function fingerprint() {
       hash.update(`${folder}/${name}\n`).update(readFileSync(file));
     }
   }
-  return hash.update(readFileSync(path.join(home, 'tsconfig.json'))).digest('hex');
+  for (const file of ['tsconfig.json', 'package-lock.json', '.build/vendor.mjs']) {
+    if (existsSync(path.join(home, file))) hash.update(readFileSync(path.join(home, file)));
+  }
+  return hash.digest('hex');
 }
 
 function run(command, args, failure) {
