@@ -44,6 +44,14 @@ export interface ProcessOptions {
 }
 
 type State = ServerInfo['state'];
+
+interface Named {
+  readonly name: string;
+  readonly service: Service;
+  /** Its schemas are known to be valid. */
+  readonly isOurs?: boolean;
+}
+
 const STOP_MS = 10_000;
 /** Longer than any time to linger. */
 const LEAVE_MS = 610_000;
@@ -114,13 +122,13 @@ export class Process {
   }
 
   /** Makes services live. Throws SERVICE_DUPLICATE or SERVICE_INVALID. */
-  deploy(services: readonly (Service | { readonly service: Service; readonly name: string })[]): this {
+  deploy(services: readonly (Service | Named)[]): this {
     for (const one of services) {
-      const { service, name } = 'service' in one ? one : { service: one, name: one.name };
+      const { service, name, isOurs = false } = 'service' in one ? one : { service: one, name: one.name };
       if (name !== undefined && this.cradle.services.has(name)) {
         throw new GantryError('SERVICE_DUPLICATE', `Two services are named '${name}'`);
       }
-      this.cradle.services.deploy(service, name);
+      this.cradle.services.deploy(service, name, isOurs ? 'later' : 'now');
     }
     return this;
   }
@@ -137,7 +145,7 @@ export class Process {
           if (other !== undefined) {
             throw new GantryError('SERVICE_DUPLICATE', `'${name}' is the name of the service in ${other} already`);
           }
-          this.deploy([{ name, service }]);
+          this.deploy([{ name, service, isOurs: one.isOurs }]);
           first.set(name, one.file);
         }
       } catch (thrown) {
@@ -154,7 +162,7 @@ export class Process {
   }
 
   /** A file may make its services of what is loaded. */
-  #servicesOf(file: Exclude<ServiceFile, { readonly refused: GantryError }>): { name: string; service: Service }[] {
+  #servicesOf(file: Exclude<ServiceFile, { readonly refused: GantryError }>): Named[] {
     if (!('make' in file)) return [file];
     const made = file.make(depsOf(this.cradle, file.name) as never);
     return made.map((service) => ({ name: service.name ?? file.name, service }));

@@ -4,6 +4,7 @@ import type { Hooks } from '../hooks.ts';
 import type { Logger } from '../log/log.ts';
 import type { Scheduler } from '../ports/scheduler.ts';
 import type { Stats } from '../ports/stats.ts';
+import type { When } from '../schema/check.ts';
 import type { Handlers, Service } from '../service.ts';
 import { backoffMs, pause } from '../time/retry.ts';
 import { durably } from './durable.ts';
@@ -43,12 +44,15 @@ export class Services implements Invoker {
     this.#equipment = equipment;
   }
 
-  /** Makes the service live under its name, in place of what was there. Throws SERVICE_INVALID and changes nothing. */
-  deploy(service: Service, name = service.name): void {
+  /**
+   * Makes the service live under its name, in place of what was there. Throws SERVICE_INVALID and changes nothing. The
+   * schemas are compiled now, or at the first call where it is known that they are valid.
+   */
+  deploy(service: Service, name = service.name, when: When = 'now'): void {
     if (name === undefined) throw new GantryError('SERVICE_INVALID', 'A service has no name');
     const of = `service '${name}'`;
     const fresh = {
-      ...compiled(service, this.#build(service, name, of), of),
+      ...compiled(service, this.#build(service, name, of), of, when),
       meter: this.#parts.stats?.meter(name) ?? null,
     };
     Object.assign(this.#place(name), fresh);

@@ -2,7 +2,7 @@ import type { Call } from '../call.ts';
 import { GantryError, isGantryError, toGantryError } from '../errors.ts';
 import type { Meter } from '../ports/stats.ts';
 import type { Contract } from '../ports/transport.ts';
-import { type Check, compileCheck, compileOutput, hasDefaults } from '../schema/check.ts';
+import { type Check, compileCheck, compileOutput, hasDefaults, type When } from '../schema/check.ts';
 import { type Coerce, compileCoerce } from '../schema/coerce.ts';
 import { contentOf, type Handler, type Handlers, type Service } from '../service.ts';
 
@@ -27,17 +27,18 @@ export interface Slot extends Contract {
   defaults: boolean;
 }
 
-/** What of a slot is the service's own, with what can be made of it before the first call. */
-export function compiled(service: Service, handlers: Handlers<unknown, unknown>, of: string) {
+/** What of a slot is the service's own, with what can be made of it before the first call; its schemas `when` it is said. */
+export function compiled(service: Service, handlers: Handlers<unknown, unknown>, of: string, when: When = 'now') {
   return {
     service,
     handle: typeof handlers === 'function' ? handlers : byVerb(handlers, of),
     verbs: typeof handlers === 'function' ? null : Object.keys(handlers),
     input: contentOf(service.input),
     gives: contentOf(service.output),
-    check: isAny(service.input) ? null : compileCheck(service.input, of),
+    check: isAny(service.input) ? null : compileCheck(service.input, of, when),
     coerce: compileCoerce(service.input),
-    output: isAny(service.output) || contentOf(service.output) !== 'value' ? null : compileOutput(service.output, of),
+    output:
+      isAny(service.output) || contentOf(service.output) !== 'value' ? null : compileOutput(service.output, of, when),
     example: (service.input as { examples?: unknown[] }).examples?.[0],
     timeoutMs: service.timeoutMs ?? null,
     defaults: hasDefaults(service.input),

@@ -1,14 +1,26 @@
 import { type Dirent, statSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { GantryError } from '../errors.ts';
 import { isService, isServicesMaker, type MakeServices, type Service } from '../service.ts';
 import { compileModules, type Doors, evaluate } from './scripts.ts';
 
+const own = fileURLToPath(import.meta.url);
+const services = path.resolve(path.dirname(own), own.endsWith('.js') ? '../../..' : '../..', 'services');
+/** Services of this package that nobody changes, and whose schemas its tests compile. */
+const OURS = ['admin', 'health'].map((folder) => path.join(services, folder) + path.sep);
+
 /** A file of a services folder, and what came of it. */
 export type ServiceFile =
-  | { readonly file: string; readonly name: string; readonly service: Service }
-  | { readonly file: string; readonly name: string; readonly make: MakeServices }
+  | {
+      readonly file: string;
+      readonly name: string;
+      readonly service: Service;
+      /** It came with this package, and its schemas are known to be valid. */
+      readonly isOurs: boolean;
+    }
+  | { readonly file: string; readonly name: string; readonly make: MakeServices; readonly isOurs: boolean }
   | { readonly file: string; readonly refused: GantryError };
 
 /**
@@ -29,14 +41,15 @@ export async function readServices(folders: readonly string[], doors: Doors): Pr
     if (module === undefined || module.problem !== null) return refuse(module?.problem ?? 'was not compiled');
     try {
       const service = evaluate(module, doors).default;
-      if (isService(service)) return [{ file, name: service.name ?? name, service }];
-      if (isServicesMaker(service)) return [{ file, name, make: service }];
+      const isOurs = OURS.some((ours) => file.startsWith(ours));
+      if (isService(service)) return [{ file, name: service.name ?? name, service, isOurs }];
+      if (isServicesMaker(service)) return [{ file, name, make: service, isOurs }];
       if (!Array.isArray(service) || service.length === 0 || !service.every(isService)) {
         return refuse('has no default export made with defineService(), nor a list of such');
       }
       const nameless = service.findIndex((one) => one.name === undefined);
       if (nameless !== -1) return refuse(`has several services, and the one at index ${nameless} has no name`);
-      return service.map((one) => ({ file, name: one.name as string, service: one }));
+      return service.map((one) => ({ file, name: one.name as string, service: one, isOurs }));
     } catch (thrown) {
       return refuse(`failed while it was loaded: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);
     }

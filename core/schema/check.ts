@@ -19,10 +19,11 @@ type Options = ConstructorParameters<typeof Ajv>[0];
 const forConfig: Options = { allErrors: true, verbose: true };
 const forCalls: Options = { verbose: true };
 /** Knows the grammar of schemas, which takes long to compile, and compiles nothing else. */
-const grammar = validator({});
+let grammar: Ajv | null = null;
 
 /** An ajv keeps what it compiled, and every `$id` in it, for ever: each schema has its own, to be forgotten with it. */
 function compile(schema: TSchema, options: Options): ValidateFunction {
+  grammar ??= validator({});
   if (!grammar.validateSchema(schema)) throw new Error(grammar.errorsText());
   return validator({ ...options, meta: false, validateSchema: false }).compile(schema);
 }
@@ -42,7 +43,7 @@ export function compileConfig(
 ): (value: unknown, at: string, locate?: (pointer: string) => string) => readonly Problem[] {
   let validate: ValidateFunction;
   try {
-    validate = compile(closed(schema, isPart) as TSchema, forConfig);
+    validate = once(CONFIG, schema, () => compile(closed(schema, isPart) as TSchema, forConfig));
   } catch (cause) {
     throw new GantryError('PLUGIN_MALFORMED', `${of} has a schema that is not valid: ${(cause as Error).message}`, {
       cause,
@@ -52,18 +53,30 @@ export function compileConfig(
     validate(value) ? none : problems(validate, locate);
 }
 
+/**
+ * When a schema of a service is compiled: at once, so that a wrong one is refused, or when it is first used. That saves
+ * most of a start, and is for schemas of which a test knows that they are valid.
+ */
+export type When = 'now' | 'later';
+
 /** For input of a call: lists the first problem, with a JSON pointer (RFC 6901). Fills in defaults. */
-export function compileCheck(schema: TSchema, of: string): Check {
-  const validate = once(OPEN, schema, () => compiled(schema, of));
-  return (value) => (validate(value) ? none : problems(validate, (pointer) => pointer));
+export function compileCheck(schema: TSchema, of: string, when: When = 'now'): Check {
+  const validate = first(() => once(OPEN, schema, () => compiled(schema, of)), when);
+  return (value) => (validate()(value) ? none : problems(validate(), (pointer) => pointer));
+}
+
+/** What `make` gives, made when it is first asked for or, `now`, before that. */
+function first<T>(make: () => T, when: When): () => T {
+  let made = when === 'now' ? make() : undefined;
+  return () => (made ??= make());
 }
 
 /**
  * For output of a call: gives what the schema names of it and throws OUTPUT_INVALID for what does not fit. The value
  * itself is never changed, since a service may go on using it; where nothing is to be taken away it is not copied.
  */
-export function compileOutput(schema: TSchema, of: string): (value: unknown) => unknown {
-  const exact = once(CLOSED, schema, () => compiled(closed(schema) as TSchema, of));
+export function compileOutput(schema: TSchema, of: string, when: When = 'now'): (value: unknown) => unknown {
+  const exact = first(() => once(CLOSED, schema, () => compiled(closed(schema) as TSchema, of)), when);
   // Most services give what they declare: then it is never needed.
   const loose = (value: unknown) => once(OPEN, schema, () => compiled(schema, of))(value);
   const defaults = hasDefaults(schema);
@@ -76,7 +89,7 @@ export function compileOutput(schema: TSchema, of: string): (value: unknown) => 
     if (value === undefined && loose(null) === true) return undefined;
     let copy: unknown;
     try {
-      if (!defaults && exact(value)) return value;
+      if (!defaults && exact()(value)) return value;
       copy = pick(schema as Node, value, {});
       if (loose(copy)) return copy;
     } catch (thrown) {
@@ -92,6 +105,7 @@ export function compileOutput(schema: TSchema, of: string): (value: unknown) => 
 }
 
 /** What services share, e.g. the schema of one record, is compiled once. Forgotten with the schema. */
+const CONFIG = new WeakMap<object, ValidateFunction>();
 const OPEN = new WeakMap<object, ValidateFunction>();
 const CLOSED = new WeakMap<object, ValidateFunction>();
 
