@@ -128,6 +128,8 @@ const OPTIONS = {
   platform: 'node',
   target: 'node20',
   packages: 'external',
+  // Also where a tsconfig says that it is a file: a script would hold a copy of all of it.
+  external: ['gantry/api', 'gantry/kit'],
   sourcemap: 'external',
   sourcesContent: false,
   define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
