@@ -1,5 +1,5 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
-import Koa from 'koa';
+import type Koa from 'koa';
 import { type ErrorCode, GantryError, type HttpReply, isGantryError, type Logger } from '../../core/api.ts';
 import { cidOf, problem } from './problem.ts';
 
@@ -24,6 +24,8 @@ interface Answered extends IncomingMessage {
 export class Middleware {
   readonly #entries: { readonly listed: Listed; readonly run: Koa.Middleware }[] = [];
   readonly #apps = new Map<string, (req: IncomingMessage, res: ServerResponse) => Promise<void>>();
+  /** Loaded with the first entry. */
+  #koa: typeof Koa | null = null;
   readonly #log: Logger;
   readonly #isDraining: () => boolean;
 
@@ -58,6 +60,7 @@ export class Middleware {
       }
     }
     if (typeof run !== 'function') throw wrong('makes no middleware');
+    this.#koa ??= (await import('koa')).default;
     this.#entries.push({ listed, run: run as Koa.Middleware });
   }
 
@@ -81,7 +84,7 @@ export class Middleware {
   }
 
   #compose(key: string): (req: IncomingMessage, res: ServerResponse) => Promise<void> {
-    const app = new Koa();
+    const app = new (this.#koa as typeof Koa)();
     app.on('error', (error: unknown) => this.#log.error({ error }, 'a middleware failed'));
     app.use(async (ctx, next) => {
       try {

@@ -1,5 +1,5 @@
 import type { Sequelize } from 'sequelize';
-import { type MigrationParams, Umzug } from 'umzug';
+import type { MigrationParams } from 'umzug';
 import { type Dialect, GantryError, type Logger } from '../../core/api.ts';
 import { MIGRATIONS } from './migrations/index.ts';
 import { type Columns, type Migration, Schema } from './schema.ts';
@@ -32,7 +32,11 @@ export async function migrate(
       const rows = await schema.rows(sql`SELECT [name] FROM [gantry_migrations] ORDER BY [name]`);
       return rows.map((row) => String(row['name']));
     };
-    refuseNewer(await executed(), migrations);
+    const before = await executed();
+    refuseNewer(before, migrations);
+    if (migrations.every(({ name }) => before.includes(name))) return;
+    // Here, since hardly any start has something to migrate, and it takes long to load.
+    const { Umzug } = await import('umzug');
     const umzug = new Umzug<Schema>({
       context: schema,
       logger: undefined,

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { Agent, type Dispatcher, Pool } from 'undici';
+import type { Agent, Dispatcher, Pool } from 'undici';
 import {
   backoffMs,
   type Call,
@@ -30,6 +30,10 @@ export interface RestParts {
   readonly log: Logger;
 }
 
+interface ConnectionParts extends RestParts {
+  readonly undici: Pick<typeof import('undici'), 'Agent' | 'Pool'>;
+}
+
 /** RFC 9110, 9.2.2: twice is as good as once. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS']);
 const PING_MS = 5000;
@@ -43,8 +47,10 @@ export async function connect(name: string, options: RestOptions, parts: RestPar
   if (options.tls?.rejectUnauthorized === false) {
     parts.log.warn({ connection: name, url: url.origin }, 'a connection trusts any certificate');
   }
+  // Here, since most processes open no connection, and it takes long to load.
+  const undici = await import('undici');
   try {
-    return new RestConnection(name, url, options, parts);
+    return new RestConnection(name, url, options, { ...parts, undici });
   } catch (cause) {
     const { hint } = toGantryError(cause);
     const problems = [{ path: `connection '${name}'.options.ping`, message: 'is not a request that can be sent' }];
@@ -76,6 +82,7 @@ class RestConnection implements Connection {
   readonly #replies: ReplyReader;
   readonly #retried: ReadonlySet<number>;
   readonly #ping: Address;
+  readonly #undici: ConnectionParts['undici'];
   readonly #pool: Pool;
   /** For redirects that lead away: it has no client certificate. Made on first use. */
   #strangers: Agent | null = null;
@@ -83,7 +90,7 @@ class RestConnection implements Connection {
   #closed: Promise<void> | null = null;
   #empty: () => void = () => {};
 
-  constructor(name: string, url: URL, options: RestOptions, { codecs, log }: RestParts) {
+  constructor(name: string, url: URL, options: RestOptions, { codecs, log, undici }: ConnectionParts) {
     this.#name = name;
     this.#url = url;
     this.#options = options;
@@ -94,7 +101,11 @@ class RestConnection implements Connection {
     this.#replies = new ReplyReader(this.#formats, options.maxReplyBytes);
     this.#ping = this.#addresses.read({ method: options.ping.method, path: options.ping.path });
     this.#retried = new Set(options.retry.statuses);
-    this.#pool = new Pool(url.origin, { ...this.#sockets(), connect: this.#socketOptions(secureOptions(options.tls)) });
+    this.#undici = undici;
+    this.#pool = new undici.Pool(url.origin, {
+      ...this.#sockets(),
+      connect: this.#socketOptions(secureOptions(options.tls)),
+    });
   }
 
   async send(message: Outgoing, call?: Call): Promise<RestAnswer> {
@@ -284,7 +295,7 @@ class RestConnection implements Connection {
       ...(ca === undefined ? {} : { ca }),
       ...(rejectUnauthorized === false ? { rejectUnauthorized } : {}),
     };
-    this.#strangers ??= new Agent({ ...this.#sockets(), connect: this.#socketOptions(tls) });
+    this.#strangers ??= new this.#undici.Agent({ ...this.#sockets(), connect: this.#socketOptions(tls) });
     return this.#strangers;
   }
 
