@@ -20,12 +20,16 @@ const forConfig: Options = { allErrors: true, verbose: true };
 const forCalls: Options = { verbose: true };
 /** Knows the grammar of schemas, which takes long to compile, and compiles nothing else. */
 let grammar: Ajv | null = null;
+let lasting: Ajv | null = null;
 
 /** An ajv keeps what it compiled, and every `$id` in it, for ever: each schema has its own, to be forgotten with it. */
 function compile(schema: TSchema, options: Options): ValidateFunction {
   grammar ??= validator({});
   if (!grammar.validateSchema(schema)) throw new Error(grammar.errorsText());
-  return validator({ ...options, meta: false, validateSchema: false }).compile(schema);
+  const one = () => validator({ ...options, meta: false, validateSchema: false });
+  // Those of plugins and kinds are there as long as the process: without an `$id`, they can do with the same.
+  const shared = options === forConfig && !hasId(schema);
+  return (shared ? (lasting ??= one()) : one()).compile(schema);
 }
 
 export type Check = (value: unknown) => readonly Problem[];
@@ -155,6 +159,11 @@ function closed(schema: unknown, left = (_key: string) => false): unknown {
     copy['additionalProperties'] = false;
   }
   return copy;
+}
+
+function hasId(schema: unknown): boolean {
+  if (typeof schema !== 'object' || schema === null) return false;
+  return '$id' in schema || Object.values(schema).some(hasId);
 }
 
 /** Whether checking may write into the value. */
