@@ -156,6 +156,12 @@ export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly stats: Stats | null;
 }
 
+/**
+ * What a schema describes. The schema is taken from `input` and `output` alone: to infer it from a handler's types as well
+ * would take the compiler 1.2 million instantiations, most of the time of a type check.
+ */
+type Described<S extends TSchema> = NoInfer<Static<S>>;
+
 /** What `defineService` takes. */
 export interface ServiceDefinition<I extends TSchema, O extends TSchema, E extends ErrorTable> {
   /** `<area>.<thing>.<verb>`; taken from the file's path where it is not given. */
@@ -174,9 +180,11 @@ export interface ServiceDefinition<I extends TSchema, O extends TSchema, E exten
    * Run once before a module with it is taken, on one server, with the connections of that server: what it throws refuses
    * the module. `run` calls the service and gives its output.
    */
-  selfTest?(run: (input: Static<I>, options?: { readonly verb?: string }) => Promise<Static<O>>): void | Promise<void>;
+  selfTest?(
+    run: (input: Described<I>, options?: { readonly verb?: string }) => Promise<Described<O>>,
+  ): void | Promise<void>;
   /** Called once per deploy; the handler that it returns runs per call. */
-  create(deps: ServiceDeps<E>): Handlers<Static<I>, Static<O>>;
+  create(deps: ServiceDeps<E>): Handlers<Described<I>, Described<O>>;
 }
 
 /** Gives a service its types; returns it, branded, so that a folder of files knows a service when it sees one. */

@@ -129,7 +129,7 @@ const OPTIONS = {
   target: 'node20',
   packages: 'external',
   // Also where a tsconfig says that it is a file: a script would hold a copy of all of it.
-  external: ['gantry/api', 'gantry/kit'],
+  external: ['gantry/api', 'gantry/kit', 'gantry/parts', 'gantry/ports'],
   sourcemap: 'external',
   sourcesContent: false,
   define: { 'import.meta.url': '__url', 'import.meta.filename': '__filename', 'import.meta.dirname': '__dirname' },
