@@ -46,11 +46,37 @@ export function familyOf(pid: number | null): readonly number[] {
   }
 }
 
-function timeOf(pid: number): number {
+/** What the name of its program is; empty where there is no such process. */
+export function programOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** The CPU time that a process took so far, in seconds; 0 where there is none. */
+export function timeOf(pid: number): number {
+  return ticksOf(pid, 11) / TICKS;
+}
+/** The same of those of its children that have ended. */
+export function timeOfEnded(pid: number): number {
+  return ticksOf(pid, 13) / TICKS;
+}
+function ticksOf(pid: number, field: number): number {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS;
+    return Number(fields[field]) + Number(fields[field + 1]);
+  } catch {
+    return 0;
+  }
+}
+
+/** How long the main thread of a process has waited for a core so far, in seconds; 0 where nobody tells. */
+export function waitOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e9;
   } catch {
     return 0;
   }

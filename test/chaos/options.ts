@@ -26,6 +26,7 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
       times: { type: 'string' },
       changes: { type: 'string', default: '1000' },
       deploys: { type: 'string', default: '100' },
+      rounds: { type: 'string', default: '3' },
       json: { type: 'string' },
       keep: { type: 'string' },
     },
@@ -33,7 +34,8 @@ export function readOptions(args: readonly string[], known: readonly string[]): 
   const unknown = positionals.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`There is no scenario '${unknown}'.\n\n${usage(known)}`);
   const counts = { changes: natural(values.changes, 'changes'), deploys: natural(values.deploys, 'deploys') };
-  const terms = { kills: 5, turns: 3, awayMs: 20_000, rolls: 2, reloads: 10, ...counts };
+  const rounds = natural(values.rounds, 'rounds');
+  const terms = { kills: 5, turns: 3, awayMs: 20_000, rolls: 2, reloads: 10, rounds, ...counts };
   const { seconds = '30', rate = '500' } = values;
   return {
     names: positionals.length === 0 ? known : positionals,
@@ -59,6 +61,7 @@ Without a name all of them run, one after the other.
   --times N     how often the fault is made, of those of jobs (10)
   --changes N   of the scenario changes (1000)
   --deploys N   of the same (100)
+  --rounds N    of the scenario pace, four windows each (3)
   --json FILE   writes everything that was found, too
   --keep DIR    leaves a copy of the logs there
 `;

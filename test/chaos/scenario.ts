@@ -14,6 +14,8 @@ export interface Terms extends TrialOptions {
   readonly reloads: number;
   readonly changes: number;
   readonly deploys: number;
+  /** Of four windows each. */
+  readonly rounds: number;
 }
 
 /** One row of what is promised: a fault, made on an installation that is whole, and left whole. */

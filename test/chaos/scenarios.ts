@@ -6,6 +6,7 @@ import { haproxy } from './scenarios/haproxy.ts';
 import { join } from './scenarios/join.ts';
 import { kill } from './scenarios/kill.ts';
 import { overhead } from './scenarios/overhead.ts';
+import { pace } from './scenarios/pace.ts';
 import { redis } from './scenarios/redis.ts';
 import { roll } from './scenarios/roll.ts';
 import { stop } from './scenarios/stop.ts';
@@ -22,6 +23,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   database,
   haproxy,
   changes,
+  pace,
   join,
   overhead,
 };

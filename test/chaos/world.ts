@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { certificate } from '../engines/certificate.ts';
 import { Warden } from '../engines/daemon.ts';
 import { type Engine, freePort } from '../engines/engine.ts';
@@ -24,6 +25,8 @@ export interface Server {
   readonly admin: Administrator;
   /** A line for each entry of a handler. */
   readonly entriesFile: string;
+  /** A line for each tick of its event loop: see stalls.ts. */
+  readonly loopFile: string;
 }
 
 export interface BalancedServer {
@@ -59,6 +62,7 @@ interface Parts {
 }
 
 const CONFIG = path.join(import.meta.dirname, 'config');
+const PROBE = pathToFileURL(path.join(import.meta.dirname, 'loop-probe.mjs')).href;
 const UP_MS = 60_000;
 
 export class World {
@@ -176,14 +180,16 @@ export class World {
     const url = `http://127.0.0.1:${port}`;
     const folder = path.join(this.folder, name);
     const entriesFile = path.join(folder, 'entries.txt');
+    const loopFile = path.join(folder, 'loop.txt');
+    const own = { GANTRY_NAME: name, GANTRY_PORT: String(port), CHAOS_ENTRIES: entriesFile, CHAOS_LOOP: loopFile };
     const keeper = new Keeper({
       name,
       config: path.join(CONFIG, 'server.yaml'),
-      env: { ...this.#env(), GANTRY_NAME: name, GANTRY_PORT: String(port), CHAOS_ENTRIES: entriesFile },
+      env: { ...this.#env(), ...own, NODE_OPTIONS: `--import ${PROBE}` },
       folder,
       isUp: () => answers(url),
     });
-    const server: Server = { name, port, url, keeper, admin: new Administrator(url), entriesFile };
+    const server: Server = { name, port, url, keeper, admin: new Administrator(url), entriesFile, loopFile };
     this.servers.push(server);
     return server;
   }

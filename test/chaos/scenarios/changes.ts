@@ -1,24 +1,15 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { change, type Deployed, deploy } from '../changing.ts';
 import { isOk, latencyOf, quantile } from '../figures.ts';
 import { HotModule, versionAt } from '../hot.ts';
 import { books, type Check, kindsTable, noneFailed, notesOf, strict } from '../outcome.ts';
-import type { Scenario, Terms } from '../scenario.ts';
+import type { Scenario } from '../scenario.ts';
 import { MIX, type Sent } from '../traffic.ts';
 import { trial } from '../trial.ts';
-import type { World } from '../world.ts';
 import { agree } from './database.ts';
 
-/** Of each administrator: made first, changed in turn, and removed at the end. */
-const CHANNELS = 20;
 /** How late a change may be on any server. */
 const LIVE_MS = 2000;
 const KINDS = [...MIX, 'hot'] as const;
-
-interface Deployed {
-  readonly version: number;
-  /** When it was acknowledged. */
-  readonly at: number;
-}
 
 /** Many changes of the configuration and hot deploys, between two quiet windows. */
 export const changes: Scenario = async (world, terms) => {
@@ -35,7 +26,8 @@ export const changes: Scenario = async (world, terms) => {
     const from = performance.now();
     // An administrator at each server, and one who deploys.
     const all = world.servers.map((_, lane) => change(world, lane, terms, tookMs.change));
-    await Promise.all([...all, deploy(world, hot, terms, deployed, tookMs.deploy)]);
+    const [more] = await Promise.all([deploy(world, hot, terms, tookMs.deploy), ...all]);
+    deployed.push(...more);
     seconds = (performance.now() - from) / 1000;
     mark('changes have ended');
   });
@@ -83,60 +75,6 @@ function tookOf(ms: readonly number[]): string {
   if (ms.length === 0) return 'none';
   const sorted = [...ms].sort((a, b) => a - b);
   return `p50 ${quantile(sorted, 0.5).toFixed(0)} ms, p99 ${quantile(sorted, 0.99).toFixed(0)} ms`;
-}
-
-/** The share of one administrator, who makes channels, changes them in turn, and removes them: spread over the time. */
-async function change(world: World, lane: number, { changes: total, seconds }: Terms, tookMs: number[]): Promise<void> {
-  const { admin } = world.servers[lane] as World['servers'][number];
-  const lanes = world.servers.length;
-  const own = Math.floor(total / lanes) + (lane < total % lanes ? 1 : 0);
-  const most = Math.min(CHANNELS, Math.floor(own / 3));
-  const versions: number[] = [];
-  const pace = pacer((seconds * 1000) / own);
-  for (let i = 0; i < own; i++) {
-    await pace();
-    const from = performance.now();
-    const at = i % most;
-    const name = `chaos-many-${lane}-${at}`;
-    const address = { method: 'GET', path: `/chaos/many/${lane}/${at}/${i}` };
-    if (i < most) {
-      await admin.call('channel.create', { name, transport: 'rest', service: 'chaos.read', address });
-      versions[at] = 1;
-    } else if (i >= own - most) {
-      await admin.call('channel.remove', { name: `chaos-many-${lane}-${i - (own - most)}` });
-    } else {
-      const asked = { name, version: versions[at], changes: { address } };
-      versions[at] = (await admin.call<{ version: number }>('channel.update', asked)).version;
-    }
-    tookMs.push(performance.now() - from);
-  }
-}
-
-async function deploy(
-  world: World,
-  hot: HotModule,
-  { deploys, seconds }: Terms,
-  deployed: Deployed[],
-  tookMs: number[],
-): Promise<void> {
-  const pace = pacer((seconds * 1000) / deploys);
-  for (let i = 0; i < deploys; i++) {
-    await pace();
-    const from = performance.now();
-    await hot.deploy(world.servers[i % world.servers.length]?.admin);
-    tookMs.push(performance.now() - from);
-    deployed.push({ version: hot.version, at: performance.timeOrigin + performance.now() });
-  }
-}
-
-/** Resolves once each so many ms; who is late does not wait. */
-function pacer(everyMs: number): () => Promise<void> {
-  let due = performance.now();
-  return async () => {
-    const early = due - performance.now();
-    due += everyMs;
-    if (early > 0) await wait(early);
-  };
 }
 
 /** Sent when another version had been there for longer than that. */
