@@ -8,7 +8,7 @@ import { loader } from '../core/doors.ts';
 import type { Loaded } from '../core/kernel/plugin.ts';
 import { ownPlugins } from '../core/loading/plugins.ts';
 import { Logs } from '../core/log/log.ts';
-import { nameOf, PORTS, type Port, portOf } from '../core/ports/index.ts';
+import { nameOf, PORTS, type Port, portOf } from '../core/ports/table.ts';
 import { Process } from '../core/process.ts';
 
 /** What the tables read of a schema. */

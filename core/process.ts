@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { ClusterConfig } from './cluster/cluster.ts';
-import { type Survey, surveyConfig } from './config/config.ts';
+import { surveyConfig } from './config/config.ts';
 import type { FixtureLists } from './config/fixtures.ts';
 import { findPlugins } from './config/plugins.ts';
 import { Config } from './config/root.ts';

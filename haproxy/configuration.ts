@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type BalancerState, GantryError, type Problem } from 'gantry/api';
+import { GantryError, type Problem } from 'gantry/api';
+import type { BalancerState } from 'gantry/ports';
 import { type Place, writeWhole } from './place.ts';
 import { type Alert, examine } from './program.ts';
 import { type Rendered, render, type Surroundings } from './rendering.ts';

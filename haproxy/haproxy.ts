@@ -1,13 +1,5 @@
-import {
-  type Balancer,
-  type BalancerChange,
-  type BalancerQuestion,
-  type BalancerState,
-  type BalancerStatus,
-  GantryError,
-  type Logger,
-  type Problem,
-} from 'gantry/api';
+import { GantryError, type Logger, type Problem } from 'gantry/api';
+import type { Balancer, BalancerChange, BalancerQuestion, BalancerState, BalancerStatus } from 'gantry/ports';
 import { type Configuration, refuse } from './configuration.ts';
 import { converge, type Outcome, Sweeper, settle, statesOf } from './convergence.ts';
 import type { Facts, Kept } from './kept.ts';

@@ -1,4 +1,5 @@
-import type { BalancerState, Logger } from 'gantry/api';
+import type { Logger } from 'gantry/api';
+import type { BalancerState } from 'gantry/ports';
 import { readWhole, writeWhole } from './place.ts';
 
 /** What outlives our process, besides HAProxy's own files. */

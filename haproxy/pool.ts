@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
-import type { BalancedServer, BalancerSettings, Problem } from 'gantry/api';
+import type { Problem } from 'gantry/api';
+import type { BalancedServer, BalancerSettings } from 'gantry/ports';
 import { serverId, serverNumbers } from './server-names.ts';
 import type { Words } from './words.ts';
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import type { BalancerSettings, BalancerState, Problem } from 'gantry/api';
+import type { Problem } from 'gantry/api';
+import type { BalancerSettings, BalancerState } from 'gantry/ports';
 import { addressOf, type Pool, poolServers, serverLine } from './pool.ts';
 import { fill } from './template.ts';
 import { Words } from './words.ts';

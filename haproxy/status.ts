@@ -1,4 +1,5 @@
-import { type BalancedServer, type BalancedStatus, GantryError } from 'gantry/api';
+import { GantryError } from 'gantry/api';
+import type { BalancedServer, BalancedStatus } from 'gantry/ports';
 import { addressOf, type Pool } from './pool.ts';
 import { serverId } from './server-names.ts';
 

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
-import type { BalancerSettings, Problem } from 'gantry/api';
+import type { Problem } from 'gantry/api';
+import type { BalancerSettings } from 'gantry/ports';
 
 interface Address {
   readonly path: string;

@@ -3,8 +3,7 @@ import path from 'node:path';
 import { type Document, parseDocument, visit } from 'yaml';
 import { GantryError, type Problem, refuse } from '../errors.ts';
 import { compileConfig } from '../schema/check.ts';
-import { copy, freeze } from '../schema/copy.ts';
-import { plain, settle, Written } from '../schema/settle.ts';
+import { settle, Written } from '../schema/settle.ts';
 import { Config } from './root.ts';
 
 type Tree = Record<string, unknown>;

@@ -1,7 +1,7 @@
 import { asFunction, asValue, createContainer, InjectionMode } from 'awilix';
 import { GantryError, isGantryError, type Problem, refuse } from '../errors.ts';
 import type { Logger } from '../log/log.ts';
-import { nameOf, PORTS, portOf } from '../ports/index.ts';
+import { nameOf, PORTS, portOf } from '../ports/table.ts';
 import { freeze } from '../schema/copy.ts';
 import { wrapSecrets } from '../schema/secret.ts';
 import { inTime } from '../time/deadline.ts';

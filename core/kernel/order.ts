@@ -1,5 +1,5 @@
 import { GantryError } from '../errors.ts';
-import { PORTS, portOf } from '../ports/index.ts';
+import { PORTS, portOf } from '../ports/table.ts';
 import type { Part, Parts } from './part.ts';
 import type { Loaded } from './plugin.ts';
 

@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox';
-import type { Port } from '../ports/index.ts';
+import type { Port } from '../ports/table.ts';
 
 /** The version of this contract; a plugin says which one it was written for. */
 export const API = 1;

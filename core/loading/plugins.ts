@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import vm from 'node:vm';
 import { didYouMean, GantryError } from '../errors.ts';
 import { API, type Plugin } from '../kernel/plugin.ts';
-import { isPort, PORTS } from '../ports/index.ts';
+import { isPort, PORTS } from '../ports/table.ts';
 import { type Doors, loadFile } from './scripts.ts';
 
 const own = fileURLToPath(import.meta.url);

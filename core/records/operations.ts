@@ -27,7 +27,7 @@ export interface ReconcilingParts {
 
 /** The reconciler of a server, with its last known good state in the data folder. Opens no file and no connection. */
 export function reconcilerOf(parts: ReconcilingParts): Reconciler {
-  const { odb, bus, kinds, fixtures, keyring, server, log, pollMs } = parts;
+  const { odb, bus, fixtures, keyring, server, log, pollMs } = parts;
   return new Reconciler({
     odb,
     bus,

@@ -1,5 +1,6 @@
 /** Tells the parts of one process. A cluster needs a bus that reaches other servers; until it tells, they look every few seconds. */
-import { type BusEvent, definePlugin, Type } from '../../core/api.ts';
+import { definePlugin, Type } from '../../core/api.ts';
+import type { BusEvent } from '../../core/ports/index.ts';
 
 export default definePlugin({
   id: 'bus.memory',

@@ -1,6 +1,7 @@
 /** Tells every server of the cluster through Redis' publish and subscribe. While Redis is away it tells this server alone. */
 import { randomUUID } from 'node:crypto';
-import { type BusEvent, definePlugin, GantryError, type Logger, Type } from '../../core/api.ts';
+import { definePlugin, GantryError, type Logger, Type } from '../../core/api.ts';
+import type { BusEvent } from '../../core/ports/index.ts';
 import { type Client, connectionKeys, open, problemsOf, whereOf } from '../_redis/connection.ts';
 import { Link, type LinkParts } from '../_redis/link.ts';
 import { read, write } from './message.ts';

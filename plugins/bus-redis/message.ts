@@ -1,4 +1,4 @@
-import type { BusEvent } from '../../core/api.ts';
+import type { BusEvent } from '../../core/ports/index.ts';
 
 export interface Message {
   readonly event: BusEvent;

@@ -2,7 +2,7 @@ import type { Problem } from '../../core/api.ts';
 
 /** Not in the trace: it adds the file itself to what is compiled. */
 const REFERENCE = /\/\/\/\s*<\s*reference\b[^\r\n]*?\bpath\s*=\s*["']?([^"'\r\n]*)/gi;
-const HINT = 'Import gantry/api, modules of Node and installed packages.';
+const HINT = 'Import gantry/api, types of gantry/ports, modules of Node and installed packages.';
 
 /**
  * The imports that lead to files of this machine. They are refused whether the file is there or not, so that nobody

@@ -1,5 +1,7 @@
 /** Tells what TypeScript finds wrong in a service's source. It reads the source and never runs it. */
-import { type CheckedSource, definePlugin, GantryError, type Problem, Turns, Type } from '../../core/api.ts';
+import { definePlugin, GantryError, type Problem, Type } from '../../core/api.ts';
+import { Turns } from '../../core/parts.ts';
+import type { CheckedSource } from '../../core/ports/index.ts';
 import { OutputOfTsc } from './diagnostics.ts';
 import { importsOutside } from './imports.ts';
 import { findInstallation, type Installation } from './installation.ts';

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import type { CheckedSource } from '../../core/api.ts';
+import type { CheckedSource } from '../../core/ports/index.ts';
 import type { Installation } from './installation.ts';
 
 /** A source in a temporary folder, as the compiler wants it. */
@@ -90,7 +90,8 @@ function syntaxOptions(): object {
 }
 
 function typeOptions(api: string, isTypeScript: boolean): object {
-  const paths = { 'gantry/api': [api] };
+  const ports = api.replace(/api(\.d)?\.ts$/, 'ports/index$1.ts');
+  const paths = { 'gantry/api': [api], 'gantry/ports': [ports] };
   // In JavaScript there is no place to write most types at.
   const strict = isTypeScript ? { strict: true } : { strict: true, noImplicitAny: false };
   return { ...SHARED, ...strict, lib: ['ES2023'], types: ['node'], paths };

@@ -1,4 +1,4 @@
-import type { DriverError, DriverProblem } from '../../core/api.ts';
+import type { DriverError, DriverProblem } from '../../core/ports/index.ts';
 
 /**
  * By number: the error message references of MySQL ("Server Error Message Reference") and of MariaDB ("MariaDB Error

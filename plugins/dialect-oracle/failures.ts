@@ -1,4 +1,4 @@
-import type { DriverError, DriverProblem } from '../../core/api.ts';
+import type { DriverError, DriverProblem } from '../../core/ports/index.ts';
 
 /**
  * By number: Oracle's "Database Error Messages" (ORA-), and the driver's own (NJS-), which stand in

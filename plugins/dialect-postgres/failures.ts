@@ -1,4 +1,4 @@
-import type { DriverError, DriverProblem } from '../../core/api.ts';
+import type { DriverError, DriverProblem } from '../../core/ports/index.ts';
 
 /** SQLSTATE by SQLSTATE, then by class: PostgreSQL's documentation, Appendix A, "PostgreSQL Error Codes". */
 const STATES: Readonly<Record<string, DriverProblem>> = {

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import { type Dialect, type DriverError, type DriverProblem, definePlugin, Type } from '../../core/api.ts';
+import { definePlugin, Type } from '../../core/api.ts';
+import type { Dialect, DriverError, DriverProblem } from '../../core/ports/index.ts';
 import { driverFor } from './driver.ts';
 import { prepareFile } from './file.ts';
 

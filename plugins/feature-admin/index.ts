@@ -1,18 +1,18 @@
 /** The admin API: binds each service that says so to an address of its own, and makes the first administrator. */
 import { randomBytes } from 'node:crypto';
 import {
-  type ChannelDefinition,
   definePlugin,
   GantryError,
   type Problem,
   pause,
   ROLES,
-  type Role,
   SecretText,
   type Service,
   Type,
   toGantryError,
 } from '../../core/api.ts';
+import type { ChannelDefinition } from '../../core/parts.ts';
+import type { Role } from '../../core/ports/index.ts';
 
 /** `attributes.admin` of a service: the least role that may call it, or 'public' for everybody. */
 interface Exposure {

@@ -1,7 +1,4 @@
 import {
-  type Balancer,
-  type BalancerSettings,
-  type BalancerState,
   type Cluster,
   type GantryError,
   type LiveRecord,
@@ -10,9 +7,10 @@ import {
   type Problem,
   pause,
   type Records,
-  type Roll,
   toGantryError,
 } from '../../core/api.ts';
+import type { Roll } from '../../core/parts.ts';
+import type { Balancer, BalancerSettings, BalancerState } from '../../core/ports/index.ts';
 import { balanced, type Desired, Fleet, type Known } from './fleet.ts';
 import { fileIn, type Kept, readKept, writeKept } from './keep.ts';
 import type { Presence } from './presence.ts';

@@ -1,4 +1,5 @@
-import { type Balancer, defineService, type Service, Type } from '../../core/api.ts';
+import { defineService, type Service, Type } from '../../core/api.ts';
+import type { Balancer } from '../../core/ports/index.ts';
 import type { Agent } from './agent.ts';
 import { withoutSecrets } from './settings.ts';
 

@@ -1,4 +1,5 @@
-import type { BalancedServer, Member } from '../../core/api.ts';
+import type { Member } from '../../core/api.ts';
+import type { BalancedServer } from '../../core/ports/index.ts';
 
 /** A server as it was last heard of. JSON: it is kept on disk as it is. */
 export interface Known {

@@ -1,6 +1,5 @@
 /** The load balancer's agent: makes the balancer follow the cluster, restarts servers one by one, and has an API. */
 import {
-  BalancerSettingsSchema,
   definePlugin,
   GantryError,
   type Problem,
@@ -9,6 +8,7 @@ import {
   type TSchema,
   Type,
 } from '../../core/api.ts';
+import { BalancerSettingsSchema } from '../../core/parts.ts';
 import { Agent } from './agent.ts';
 import { commands } from './commands.ts';
 import { Presence } from './presence.ts';

@@ -1,6 +1,6 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { BalancerSettings } from '../../core/api.ts';
+import type { BalancerSettings } from '../../core/ports/index.ts';
 import type { Known } from './fleet.ts';
 
 /** The last state that the balancer took: what an agent starts with while the store and the database are away. */

@@ -1,4 +1,6 @@
-import { type Kv, ROLLING, type ServerInfo } from '../../core/api.ts';
+import type { ServerInfo } from '../../core/api.ts';
+import { ROLLING } from '../../core/parts.ts';
+import type { Kv } from '../../core/ports/index.ts';
 
 /** What an agent tells of itself; services/admin/cluster.ts reads it. */
 export interface Told {

@@ -1,4 +1,4 @@
-import type { BalancedServer, BalancerState } from '../../core/api.ts';
+import type { BalancedServer, BalancerState } from '../../core/ports/index.ts';
 
 /** What differs between two states, one line each: why the balancer is changed. Secrets are not in it. */
 export function reasonsOf(before: BalancerState | null, after: BalancerState): readonly string[] {

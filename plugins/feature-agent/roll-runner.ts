@@ -1,16 +1,6 @@
-import {
-  type BalancedStatus,
-  type Balancer,
-  type Cluster,
-  type Held,
-  isGantryError,
-  type Kv,
-  type Logger,
-  locked,
-  type Member,
-  pause,
-  type Roll,
-} from '../../core/api.ts';
+import { type Cluster, type Held, isGantryError, type Logger, type Member, pause } from '../../core/api.ts';
+import { locked, type Roll } from '../../core/parts.ts';
+import type { BalancedStatus, Balancer, Kv } from '../../core/ports/index.ts';
 import { type OwnRoll, type Rolled, RollLost, type Rolls } from './roll.ts';
 
 export interface RunnerParts {

@@ -1,4 +1,5 @@
-import { type Kv, ROLLING, type Roll, readRoll } from '../../core/api.ts';
+import { ROLLING, type Roll, readRoll } from '../../core/parts.ts';
+import type { Kv } from '../../core/ports/index.ts';
 
 export type Rolled = Roll['servers'][number];
 

@@ -1,9 +1,5 @@
 import {
-  type Author,
-  type Balancer,
-  BalancerSettingsSchema,
   type Call,
-  type Change,
   defineService,
   GantryError,
   isGantryError,
@@ -14,6 +10,8 @@ import {
   type TSchema,
   Type,
 } from '../../core/api.ts';
+import { BalancerSettingsSchema } from '../../core/parts.ts';
+import type { Author, Balancer, Change } from '../../core/ports/index.ts';
 import { type Agent, BALANCER } from './agent.ts';
 import { HIDDEN, laidOver, type Written, withSecrets } from './settings.ts';
 import { Problems } from './status.ts';

@@ -1,4 +1,6 @@
-import { type BalancerSettings, BalancerSettingsSchema, type LiveRecord, Secret } from '../../core/api.ts';
+import { type LiveRecord, Secret } from '../../core/api.ts';
+import { BalancerSettingsSchema } from '../../core/parts.ts';
+import type { BalancerSettings } from '../../core/ports/index.ts';
 
 /** Between the longest timeout of a channel and that of the balancer: the server is to tell of it, not the balancer. */
 const LATER_MS = 1000;

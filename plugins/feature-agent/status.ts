@@ -1,9 +1,6 @@
 import {
-  type Balancer,
-  type BalancerStatus,
   type Cluster,
   defineService,
-  type Kv,
   type Problem,
   type Records,
   type ServerInfo,
@@ -11,6 +8,7 @@ import {
   Type,
   toGantryError,
 } from '../../core/api.ts';
+import type { Balancer, BalancerStatus, Kv } from '../../core/ports/index.ts';
 import type { Agent } from './agent.ts';
 import { withoutSecrets } from './settings.ts';
 

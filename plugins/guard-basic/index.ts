@@ -1,15 +1,8 @@
 /** Lets callers in by user name and password: HTTP's Basic scheme (RFC 7617), in UTF-8. */
 import { isUtf8 } from 'node:buffer';
 import { hash, randomBytes } from 'node:crypto';
-import {
-  type Call,
-  definePlugin,
-  GantryError,
-  type Identity,
-  type Passwords,
-  type Problem,
-  Type,
-} from '../../core/api.ts';
+import { type Call, definePlugin, GantryError, type Identity, type Problem, Type } from '../../core/api.ts';
+import type { Passwords } from '../../core/ports/index.ts';
 import { Definition, nameOf, problemsOf, revealed, told, type User } from './definition.ts';
 import { keep } from './keep.ts';
 import { Refusals } from './refusals.ts';

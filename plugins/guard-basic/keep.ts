@@ -1,4 +1,5 @@
-import { GantryError, isGantryError, type Passwords, type Problem } from '../../core/api.ts';
+import { GantryError, isGantryError, type Problem } from '../../core/api.ts';
+import type { Passwords } from '../../core/ports/index.ts';
 import { nameOf, problemsOf, told, type User } from './definition.ts';
 
 type Definition = Readonly<Record<string, unknown>>;

@@ -6,10 +6,10 @@ import {
   type Identity,
   type LiveRecord,
   ROLES,
-  type Role,
   type Static,
   Type,
 } from '../../core/api.ts';
+import type { Role } from '../../core/ports/index.ts';
 import { basicOf, bearerOf } from './credentials.ts';
 import { Throttle } from './throttle.ts';
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { HttpOrigin } from '../../core/api.ts';
+import type { HttpOrigin } from '../../core/ports/index.ts';
 
 type Client = NonNullable<HttpOrigin['client']>;
 

@@ -1,6 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type Koa from 'koa';
-import { type ErrorCode, GantryError, type HttpReply, isGantryError, type Logger } from '../../core/api.ts';
+import { type ErrorCode, GantryError, isGantryError, type Logger } from '../../core/api.ts';
+import type { HttpReply } from '../../core/ports/index.ts';
 import { cidOf, problem } from './problem.ts';
 
 /** One entry of the operator's list. */

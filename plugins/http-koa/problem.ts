@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
-import { type ErrorKind, type GantryError, type HttpReply, toFault } from '../../core/api.ts';
+import { type ErrorKind, type GantryError, toFault } from '../../core/api.ts';
+import type { HttpReply } from '../../core/ports/index.ts';
 
 const STATUS: Readonly<Record<ErrorKind, number>> = {
   invalid: 400,

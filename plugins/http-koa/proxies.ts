@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
-import { GantryError, type HttpOrigin } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { HttpOrigin } from '../../core/ports/index.ts';
 import { clientOf, isSecured } from './client.ts';
 
 /** Tells the caller from the proxies in front, by what trusted ones wrote and nobody else. */

@@ -1,4 +1,5 @@
-import { GantryError, type HttpRoute } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { HttpRoute } from '../../core/ports/index.ts';
 
 /** What a request's path led to. */
 export interface Match {

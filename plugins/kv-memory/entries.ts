@@ -1,4 +1,5 @@
-import { type Clock, GantryError, machineClock } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import { type Clock, machineClock } from '../../core/parts.ts';
 
 export type Content = string | Map<string, string>;
 interface Entry {

@@ -1,4 +1,6 @@
-import { GantryError, type Kv, type KvPage, type KvSet, kvLimits } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import { kvLimits } from '../../core/parts.ts';
+import type { Kv, KvPage, KvSet } from '../../core/ports/index.ts';
 import type { Entries } from './entries.ts';
 
 const { checkKey, checkLimit, checkPrefix, checkTtl, checkValue, checkWhole, cursorOf, lastOf } = kvLimits;

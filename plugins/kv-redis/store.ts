@@ -1,5 +1,7 @@
 import { Cluster, type Redis } from 'ioredis';
-import { GantryError, type Kv, type KvPage, type KvSet, kvLimits, type Lifecycle } from '../../core/api.ts';
+import { GantryError, type Lifecycle } from '../../core/api.ts';
+import { kvLimits } from '../../core/parts.ts';
+import type { Kv, KvPage, KvSet } from '../../core/ports/index.ts';
 import type { Client } from '../_redis/connection.ts';
 import type { Link } from '../_redis/link.ts';
 import { type Script, scripts } from './scripts.ts';

@@ -1,4 +1,5 @@
-import { type Author, GantryError, type Problem, type Write } from '../../core/api.ts';
+import { GantryError, type Problem } from '../../core/api.ts';
+import type { Author, Write } from '../../core/ports/index.ts';
 
 /** The longest text of each column, in characters (code points). */
 export const LONGEST = {

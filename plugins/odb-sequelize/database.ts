@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { Sequelize } from 'sequelize';
-import { backoffMs, type Dialect, type DialectSupports, GantryError, type Logger, pause } from '../../core/api.ts';
+import { backoffMs, GantryError, type Logger, pause } from '../../core/api.ts';
+import type { Dialect, DialectSupports } from '../../core/ports/index.ts';
 import { Failures } from './failures.ts';
 import { migrate } from './migrator.ts';
 import { Session } from './session.ts';

@@ -1,4 +1,5 @@
-import { GantryError, type Once, type OwnRun, type RunSql } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Once, OwnRun, RunSql } from '../../core/ports/index.ts';
 import { LONGEST, problemOf } from './content.ts';
 import type { Database } from './database.ts';
 import { holdRun } from './fences.ts';

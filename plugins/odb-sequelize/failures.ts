@@ -1,4 +1,5 @@
-import { type Dialect, type DriverError, type DriverProblem, GantryError, isGantryError } from '../../core/api.ts';
+import { GantryError, isGantryError } from '../../core/api.ts';
+import type { Dialect, DriverError, DriverProblem } from '../../core/ports/index.ts';
 import { Uncertain, Unreached } from './session.ts';
 
 /** What a failed operation comes to. */

@@ -1,4 +1,5 @@
-import { type Fence, GantryError, type OwnRun } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Fence, OwnRun } from '../../core/ports/index.ts';
 import type { Session } from './session.ts';
 import { LOCKED, type Sql, sql } from './sql.ts';
 

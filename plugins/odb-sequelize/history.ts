@@ -1,4 +1,5 @@
-import { type Change, GantryError, type HistoryQuery, type Page } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Change, HistoryQuery, Page } from '../../core/ports/index.ts';
 import { isStorable } from './content.ts';
 import { checkLimit, cursorOf, isCount, positionIn } from './cursor.ts';
 import { CHANGE } from './reader.ts';

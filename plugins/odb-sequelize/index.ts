@@ -1,5 +1,6 @@
 /** Records in an SQL database, through Sequelize: SQLite, PostgreSQL, MySQL, MariaDB, Oracle, as the dialect says. */
-import { definePlugin, type Odb, Type } from '../../core/api.ts';
+import { definePlugin, Type } from '../../core/api.ts';
+import type { Odb } from '../../core/ports/index.ts';
 import { isName, isStorable } from './content.ts';
 import { checkLimit } from './cursor.ts';
 import { Database } from './database.ts';

@@ -1,4 +1,4 @@
-import type { Holder, Lease, Leases, LeasesNow, Renewal } from '../../core/api.ts';
+import type { Holder, Lease, Leases, LeasesNow, Renewal } from '../../core/ports/index.ts';
 import { Checks } from './checks.ts';
 import { LONGEST } from './content.ts';
 import type { Database } from './database.ts';

@@ -1,4 +1,5 @@
-import { GantryError, type Reference } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Reference } from '../../core/ports/index.ts';
 import { grouped } from './grouped.ts';
 import { keyOf, type Plan } from './plan.ts';
 import type { Session } from './session.ts';

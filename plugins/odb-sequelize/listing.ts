@@ -1,4 +1,5 @@
-import type { Logger, Page, RecordQuery, Stored } from '../../core/api.ts';
+import type { Logger } from '../../core/api.ts';
+import type { Page, RecordQuery, Stored } from '../../core/ports/index.ts';
 import { isStorable } from './content.ts';
 import { checkLimit, cursorOf, isCount, isText, positionIn } from './cursor.ts';
 import { RECORD } from './reader.ts';

@@ -1,6 +1,7 @@
 import type { Sequelize } from 'sequelize';
 import type { MigrationParams } from 'umzug';
-import { type Dialect, GantryError, type Logger } from '../../core/api.ts';
+import { GantryError, type Logger } from '../../core/api.ts';
+import type { Dialect } from '../../core/ports/index.ts';
 import { MIGRATIONS } from './migrations/index.ts';
 import { type Columns, type Migration, Schema } from './schema.ts';
 import type { Session } from './session.ts';

@@ -1,4 +1,5 @@
-import { GantryError, type Reference, type Write } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Reference, Write } from '../../core/ports/index.ts';
 
 type Content = Exclude<Write, { action: 'remove' }>;
 

@@ -1,4 +1,5 @@
-import type { Change, Loading, Logger, Stored } from '../../core/api.ts';
+import type { Logger } from '../../core/api.ts';
+import type { Change, Loading, Stored } from '../../core/ports/index.ts';
 import { isName } from './content.ts';
 import { changeOf, storedOf } from './rows.ts';
 import type { Session } from './session.ts';

@@ -1,4 +1,5 @@
-import type { Change, Logger, Stored } from '../../core/api.ts';
+import type { Logger } from '../../core/api.ts';
+import type { Change, Stored } from '../../core/ports/index.ts';
 import type { Row } from './session.ts';
 
 /** The name as it is searched: only ASCII letters are the same in both cases. */

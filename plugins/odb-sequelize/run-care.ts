@@ -1,4 +1,4 @@
-import type { ForgetQuery, NewRun, RunKey } from '../../core/api.ts';
+import type { ForgetQuery, NewRun, RunKey } from '../../core/ports/index.ts';
 import { isName, LONGEST } from './content.ts';
 import type { Database } from './database.ts';
 import { grouped } from './grouped.ts';

@@ -1,4 +1,14 @@
-import type { Fence, NewRun, OwnRun, Pool, RunEnd, RunKey, Runner, RunOutcome, RunSource } from '../../core/api.ts';
+import type {
+  Fence,
+  NewRun,
+  OwnRun,
+  Pool,
+  RunEnd,
+  RunKey,
+  Runner,
+  RunOutcome,
+  RunSource,
+} from '../../core/ports/index.ts';
 import { Checks } from './checks.ts';
 import { LONGEST } from './content.ts';
 import type { Prepared } from './run-rows.ts';

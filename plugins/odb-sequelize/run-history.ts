@@ -1,4 +1,4 @@
-import type { Attempt, Page, RunQuery } from '../../core/api.ts';
+import type { Attempt, Page, RunQuery } from '../../core/ports/index.ts';
 import { isName, LONGEST } from './content.ts';
 import { checkLimit, cursorOf, isCount, isText, positionIn } from './cursor.ts';
 import { checkNumbers } from './run-checks.ts';

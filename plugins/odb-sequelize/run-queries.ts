@@ -1,4 +1,4 @@
-import type { Attempt, JobRuns, OpenQuery, Pool, RunCounts, RunKey } from '../../core/api.ts';
+import type { Attempt, JobRuns, OpenQuery, Pool, RunCounts, RunKey } from '../../core/ports/index.ts';
 import { isName, LONGEST } from './content.ts';
 import { checkLimit } from './cursor.ts';
 import { grouped } from './grouped.ts';

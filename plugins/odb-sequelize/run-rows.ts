@@ -1,4 +1,4 @@
-import type { Attempt, NewRun, Pool, RunKey, RunOutcome, RunSource } from '../../core/api.ts';
+import type { Attempt, NewRun, Pool, RunKey, RunOutcome, RunSource } from '../../core/ports/index.ts';
 import { grouped } from './grouped.ts';
 import type { Row, Session } from './session.ts';
 import { join, LOCKED, listed, raw, type Sql, sql, type Value } from './sql.ts';

@@ -1,15 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import {
-  type Attempt,
-  type Fence,
-  isGantryError,
-  type Pool,
-  type RunEnd,
-  type RunKey,
-  type Runner,
-  type Runs,
-  type TakeQuery,
-} from '../../core/api.ts';
+import { isGantryError } from '../../core/api.ts';
+import type { Attempt, Fence, Pool, RunEnd, RunKey, Runner, Runs, TakeQuery } from '../../core/ports/index.ts';
 import { checkLimit } from './cursor.ts';
 import type { Database } from './database.ts';
 import { holdLease } from './fences.ts';

@@ -1,5 +1,5 @@
 import { DataTypes, type ModelAttributeColumnOptions, Op, type Sequelize } from 'sequelize';
-import type { Dialect } from '../../core/api.ts';
+import type { Dialect } from '../../core/ports/index.ts';
 import type { Row, Session } from './session.ts';
 import { raw, type Sql, sql, type Value } from './sql.ts';
 

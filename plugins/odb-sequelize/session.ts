@@ -1,5 +1,5 @@
 import { QueryTypes, Sequelize, Transaction } from 'sequelize';
-import type { SqlResult } from '../../core/api.ts';
+import type { SqlResult } from '../../core/ports/index.ts';
 import { CHANGING, type Foreign } from './foreign.ts';
 import { raw, Sql, type Value } from './sql.ts';
 import { untilAborted } from './turns.ts';

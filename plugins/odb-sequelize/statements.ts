@@ -1,4 +1,5 @@
-import { GantryError, type RunSql, type SqlResult } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { RunSql, SqlResult } from '../../core/ports/index.ts';
 import type { Database } from './database.ts';
 import { statementOf } from './foreign.ts';
 import type { Session } from './session.ts';

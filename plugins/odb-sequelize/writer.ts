@@ -1,4 +1,4 @@
-import type { Author, Write, Written } from '../../core/api.ts';
+import type { Author, Write, Written } from '../../core/ports/index.ts';
 import { checkClaims, claimsOf } from './claims.ts';
 import { checkWrites, toJson } from './content.ts';
 import type { Database } from './database.ts';

@@ -1,7 +1,8 @@
 /** Hashes passwords with Argon2id (RFC 9106). */
 import { hash as digestOf, randomBytes } from 'node:crypto';
 import { type Algorithm, hash as argon2, verify as verifyArgon2 } from '@node-rs/argon2';
-import { definePlugin, GantryError, type Static, Turns, Type } from '../../core/api.ts';
+import { definePlugin, GantryError, type Static, Type } from '../../core/api.ts';
+import { Turns } from '../../core/parts.ts';
 import { hashOfNobody, refusedCost, refusedHash } from './hash-text.ts';
 import { Verified } from './verified.ts';
 

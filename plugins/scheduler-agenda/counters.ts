@@ -1,4 +1,4 @@
-import type { Bucket, RunOutcome, SchedulerCounters } from '../../core/api.ts';
+import type { Bucket, RunOutcome, SchedulerCounters } from '../../core/ports/index.ts';
 
 const BOUNDS_MS = [1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 3_600_000];
 

@@ -1,4 +1,5 @@
-import type { Job, NewRun, Runner } from '../../core/api.ts';
+import type { Job } from '../../core/parts.ts';
+import type { NewRun, Runner } from '../../core/ports/index.ts';
 import type { OpenRuns } from './open-runs.ts';
 import { type DueTimes, type Entry, readyAt, tokenOf } from './plan.ts';
 

@@ -1,4 +1,5 @@
-import { type Logger, type Records, type Runs, toGantryError } from '../../core/api.ts';
+import { type Logger, type Records, toGantryError } from '../../core/api.ts';
+import type { Runs } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 
 interface Deps {

@@ -1,15 +1,8 @@
 /** Runs jobs when they are due, and durable calls: decided by one server at a time, kept in the odb, executed by Agenda. */
 import { randomUUID } from 'node:crypto';
 import { Agenda } from 'agenda';
-import {
-  definePlugin,
-  GantryError,
-  type Lifecycle,
-  type Scheduler,
-  type Static,
-  Type,
-  toGantryError,
-} from '../../core/api.ts';
+import { definePlugin, GantryError, type Lifecycle, type Static, Type, toGantryError } from '../../core/api.ts';
+import type { Scheduler } from '../../core/ports/index.ts';
 import { OdbBackend, RUN } from './backend.ts';
 import { machineClock } from './clock.ts';
 import { schedulerParts } from './parts.ts';

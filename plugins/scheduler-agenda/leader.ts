@@ -1,4 +1,4 @@
-import type { Attempt, Lease } from '../../core/api.ts';
+import type { Attempt, Lease } from '../../core/ports/index.ts';
 import { Leadership, type LeadershipDeps } from './leadership.ts';
 import { Plan } from './plan.ts';
 import type { Sequel } from './sequel.ts';

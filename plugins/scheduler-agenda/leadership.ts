@@ -1,18 +1,6 @@
-import {
-  type Attempt,
-  type Fence,
-  GantryError,
-  type Job,
-  type Lease,
-  type Leases,
-  type Logger,
-  type Pool,
-  type Records,
-  type RunKey,
-  type Runs,
-  type Timetable,
-  toGantryError,
-} from '../../core/api.ts';
+import { GantryError, type Logger, type Records, toGantryError } from '../../core/api.ts';
+import type { Job, Timetable } from '../../core/parts.ts';
+import type { Attempt, Fence, Lease, Leases, Pool, RunKey, Runs } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
 import type { Decision } from './decisions.ts';

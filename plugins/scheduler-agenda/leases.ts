@@ -1,12 +1,5 @@
-import {
-  type Fence,
-  GantryError,
-  type Lease,
-  type Leases,
-  type Logger,
-  type Renewal,
-  toGantryError,
-} from '../../core/api.ts';
+import { GantryError, type Logger, toGantryError } from '../../core/api.ts';
+import type { Fence, Lease, Leases, Renewal } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 
 export interface HeldLeasesDeps {

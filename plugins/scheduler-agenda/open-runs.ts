@@ -1,4 +1,4 @@
-import type { Attempt, RunKey } from '../../core/api.ts';
+import type { Attempt, RunKey } from '../../core/ports/index.ts';
 
 /** A firing that waits for the previous run of its job to end. */
 export interface Queued extends RunKey {

@@ -1,20 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  type Asker,
-  type Backfill,
-  type DurableCall,
-  GantryError,
-  isGantryError,
-  type Job,
-  jobOf,
-  type Leases,
-  type NewRun,
-  type Records,
-  type Runner,
-  type Runs,
-  type Timetable,
-  timesOf,
-} from '../../core/api.ts';
+import { GantryError, isGantryError, type Records } from '../../core/api.ts';
+import { type Job, jobOf, type Timetable, timesOf } from '../../core/parts.ts';
+import type { Asker, Backfill, DurableCall, Leases, NewRun, Runner, Runs } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import { type HeldLeases, SCHEDULER } from './leases.ts';
 import { backfillToken } from './plan.ts';

@@ -1,4 +1,5 @@
-import { type GantryError, isGantryError, type Logger, type RunEnd, type Runs, toGantryError } from '../../core/api.ts';
+import { type GantryError, isGantryError, type Logger, toGantryError } from '../../core/api.ts';
+import type { RunEnd, Runs } from '../../core/ports/index.ts';
 import type { Clock } from './clock.ts';
 import type { HeldLeases } from './leases.ts';
 import { keyOf } from './run-data.ts';

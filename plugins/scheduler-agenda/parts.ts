@@ -1,14 +1,6 @@
-import type {
-  Hooks,
-  Leases,
-  Logger,
-  Records,
-  Runs,
-  Scheduler,
-  ServerInfo,
-  Services,
-  Timetable,
-} from '../../core/api.ts';
+import type { Hooks, Logger, Records, ServerInfo, Services } from '../../core/api.ts';
+import type { Timetable } from '../../core/parts.ts';
+import type { Leases, Runs, Scheduler } from '../../core/ports/index.ts';
 import { type Clock, DatabaseTime } from './clock.ts';
 import { Counters } from './counters.ts';
 import { Housekeeping } from './housekeeping.ts';

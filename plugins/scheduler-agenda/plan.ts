@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Job, type Times, timesOf } from '../../core/api.ts';
+import { type Job, type Times, timesOf } from '../../core/parts.ts';
 import { Heap } from './heap.ts';
 
 /** A job in the plan. */

@@ -1,4 +1,6 @@
-import type { Attempt, Job, Leases, Logger, RunEnd, Runs, Timetable } from '../../core/api.ts';
+import type { Logger } from '../../core/api.ts';
+import type { Job, Timetable } from '../../core/parts.ts';
+import type { Attempt, Leases, RunEnd, Runs } from '../../core/ports/index.ts';
 import type { DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
 import { type HeldLeases, runLeaseName } from './leases.ts';

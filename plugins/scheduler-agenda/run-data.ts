@@ -1,4 +1,5 @@
-import { type Attempt, GantryError, type NewRun, type RunKey, type Runner } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Attempt, NewRun, RunKey, Runner } from '../../core/ports/index.ts';
 
 /** What a run needs and its job does not say; stored as JSON. */
 export interface RunData {

@@ -1,17 +1,15 @@
 import {
-  type Attempt,
   Call,
   type Firing,
   GantryError,
   isGantryError,
-  type Job,
-  jobOf,
   type Logger,
   type Records,
   type Services,
-  type Timetable,
   toGantryError,
 } from '../../core/api.ts';
+import { type Job, jobOf, type Timetable } from '../../core/parts.ts';
+import type { Attempt } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
 import type { HeldLeases } from './leases.ts';

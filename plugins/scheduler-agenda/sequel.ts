@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { type Attempt, backoffMs, type Job, type NewRun, type RunOutcome } from '../../core/api.ts';
+import { backoffMs } from '../../core/api.ts';
+import type { Job } from '../../core/parts.ts';
+import type { Attempt, NewRun, RunOutcome } from '../../core/ports/index.ts';
 import { dataOf, type RunData } from './run-data.ts';
 
 /** How many attempts a follow-up call (a callback, onSuccess, onError) has in all. */

@@ -1,4 +1,5 @@
-import { GantryError, type SchedulerStatus } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { SchedulerStatus } from '../../core/ports/index.ts';
 import type { DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
 import type { Leader } from './leader.ts';

@@ -1,4 +1,5 @@
-import type { Job, RunEnd, Runs, Timetable } from '../../core/api.ts';
+import type { Job, Timetable } from '../../core/parts.ts';
+import type { RunEnd, Runs } from '../../core/ports/index.ts';
 import type { Clock } from './clock.ts';
 
 /** Every server hears of a changed job within this time. Due times from before the change may be affected only that long. */

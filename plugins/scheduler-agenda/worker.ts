@@ -1,15 +1,6 @@
-import {
-  type Attempt,
-  GantryError,
-  type Hooks,
-  type Logger,
-  type Pool,
-  type Records,
-  type Runner,
-  type Runs,
-  type Services,
-  type Timetable,
-} from '../../core/api.ts';
+import { GantryError, type Hooks, type Logger, type Records, type Services } from '../../core/api.ts';
+import type { Timetable } from '../../core/parts.ts';
+import type { Attempt, Pool, Runner, Runs } from '../../core/ports/index.ts';
 import type { Clock, DatabaseTime } from './clock.ts';
 import type { Counters } from './counters.ts';
 import type { HeldLeases } from './leases.ts';

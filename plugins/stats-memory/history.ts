@@ -1,4 +1,5 @@
-import { PERIODS, type Period, type PeriodStats, periodAfter, periodOf, Tally } from '../../core/api.ts';
+import { PERIODS, type Period, periodAfter, periodOf, Tally } from '../../core/parts.ts';
+import type { PeriodStats } from '../../core/ports/index.ts';
 
 /** How long the periods of each granularity are kept, in ms after their end. */
 export type Keep = Readonly<Record<Period, number>>;

@@ -1,14 +1,7 @@
 /** Statistics of the services, kept in this process for as long as it runs, and of this process alone. */
-import {
-  definePlugin,
-  Meters,
-  OTHER,
-  periodAfter,
-  periodsOf,
-  SlowCalls,
-  type StatsQuery,
-  Type,
-} from '../../core/api.ts';
+import { definePlugin, Type } from '../../core/api.ts';
+import { Meters, OTHER, periodAfter, periodsOf, SlowCalls } from '../../core/parts.ts';
+import type { StatsQuery } from '../../core/ports/index.ts';
 import { History } from './history.ts';
 
 const HOUR_MS = 3_600_000;

@@ -1,4 +1,4 @@
-import { PERIODS, type Period, periodOf, type Tally } from '../../core/api.ts';
+import { PERIODS, type Period, periodOf, type Tally } from '../../core/parts.ts';
 
 /** What is written in one piece, and again with the same number until it is known to be written. */
 export interface Batch {

@@ -1,4 +1,5 @@
-import { OTHER, type Period, type Static, Type } from '../../core/api.ts';
+import { type Static, Type } from '../../core/api.ts';
+import { OTHER, type Period } from '../../core/parts.ts';
 import { connectionKeys } from '../_redis/connection.ts';
 
 const HOUR_MS = 3_600_000;

@@ -1,4 +1,5 @@
-import { GantryError, isGantryError, type Logger, type Meters, periodAfter, type SlowCalls } from '../../core/api.ts';
+import { GantryError, isGantryError, type Logger } from '../../core/api.ts';
+import { type Meters, periodAfter, type SlowCalls } from '../../core/parts.ts';
 import type { Link } from '../_redis/link.ts';
 import { adviceFor } from '../_redis/trouble.ts';
 import type { Buffer } from './buffer.ts';

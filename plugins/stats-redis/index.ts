@@ -1,17 +1,8 @@
 /** Statistics of the services, added up over all servers in a Redis. */
 import { randomBytes } from 'node:crypto';
-import {
-  definePlugin,
-  GantryError,
-  isGantryError,
-  Meters,
-  OTHER,
-  type Period,
-  periodAfter,
-  periodsOf,
-  SlowCalls,
-  type StatsQuery,
-} from '../../core/api.ts';
+import { definePlugin, GantryError, isGantryError } from '../../core/api.ts';
+import { Meters, OTHER, type Period, periodAfter, periodsOf, SlowCalls } from '../../core/parts.ts';
+import type { StatsQuery } from '../../core/ports/index.ts';
 import { open, problemsOf, whereOf } from '../_redis/connection.ts';
 import { Link } from '../_redis/link.ts';
 import { Buffer } from './buffer.ts';

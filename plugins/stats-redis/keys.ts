@@ -1,4 +1,4 @@
-import type { Period } from '../../core/api.ts';
+import type { Period } from '../../core/parts.ts';
 
 /** Of what is written: another form of it, e.g. of the buckets, gets another number, and does not meet the old one. */
 const FORM = 1;

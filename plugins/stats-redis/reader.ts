@@ -1,4 +1,6 @@
-import { GantryError, type PeriodStats, periodOf, type SlowCall, type StatsQuery, Tally } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import { periodOf, Tally } from '../../core/parts.ts';
+import type { PeriodStats, SlowCall, StatsQuery } from '../../core/ports/index.ts';
 import type { Link } from '../_redis/link.ts';
 import { askAll, type Command } from './commands.ts';
 import type { Keys } from './keys.ts';

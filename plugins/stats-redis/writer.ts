@@ -1,4 +1,5 @@
-import { PERIODS, type Period, periodOf, type SlowCall } from '../../core/api.ts';
+import { PERIODS, type Period, periodOf } from '../../core/parts.ts';
+import type { SlowCall } from '../../core/ports/index.ts';
 import type { Client } from '../_redis/connection.ts';
 import type { Link } from '../_redis/link.ts';
 import type { Batch } from './buffer.ts';

@@ -1,16 +1,7 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Readable } from 'node:stream';
-import {
-  type Call,
-  type Channel,
-  GantryError,
-  type HttpHost,
-  type HttpReply,
-  type Message,
-  type Reply,
-  type Static,
-  Type,
-} from '../../core/api.ts';
+import { type Call, GantryError, type Message, type Reply, type Static, Type } from '../../core/api.ts';
+import type { Channel, HttpHost, HttpReply } from '../../core/ports/index.ts';
 import { type Pairs, parsePairs } from '../_form/pairs.ts';
 import { hasBody, readBody, streamBody } from './body.ts';
 import { type Cors, CorsSettings, compileCors, vary } from './cors.ts';

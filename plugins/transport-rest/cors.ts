@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { GantryError, type HttpReply, type Static, Type } from '../../core/api.ts';
+import { GantryError, type Static, Type } from '../../core/api.ts';
+import type { HttpReply } from '../../core/ports/index.ts';
 
 /** Who may call from a browser (WHATWG Fetch, CORS protocol). */
 export const CorsSettings = Type.Object(

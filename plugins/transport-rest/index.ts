@@ -1,17 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import {
-  Call,
-  type Channel,
-  definePlugin,
-  type Endpoint,
-  GantryError,
-  type HttpReply,
-  type Reply,
-  type Static,
-  Type,
-} from '../../core/api.ts';
+import { Call, definePlugin, GantryError, type Reply, type Static, Type } from '../../core/api.ts';
+import type { Channel, Endpoint, HttpReply } from '../../core/ports/index.ts';
 import { Address, Binding, methodsOf, RestMessage, Settings } from './binding.ts';
 import { connect, RestOptions } from './outgoing.ts';
 import { checkOptions } from './outgoing-check.ts';

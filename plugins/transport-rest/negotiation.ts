@@ -1,4 +1,5 @@
-import { type Codec, GantryError } from '../../core/api.ts';
+import { GantryError } from '../../core/api.ts';
+import type { Codec } from '../../core/ports/index.ts';
 
 /** Chooses formats by media type. What it found once for a header's text it remembers. */
 export class Negotiation {

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { type Codec, didYouMean, GantryError } from '../../core/api.ts';
+import { didYouMean, GantryError } from '../../core/api.ts';
+import type { Codec } from '../../core/ports/index.ts';
 import { isHeaderName, isHeaderValue } from './outgoing-headers.ts';
 import type { RestOptions } from './outgoing-options.ts';
 

@@ -1,4 +1,4 @@
-import type { Codec } from '../../core/api.ts';
+import type { Codec } from '../../core/ports/index.ts';
 
 /** The loaded codecs by content type. */
 export class Formats {

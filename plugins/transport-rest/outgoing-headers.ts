@@ -1,4 +1,5 @@
-import type { Call, Outgoing } from '../../core/api.ts';
+import type { Call } from '../../core/api.ts';
+import type { Outgoing } from '../../core/ports/index.ts';
 import { unsendable } from './outgoing-errors.ts';
 import type { RestOptions } from './outgoing-options.ts';
 

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
-import { contentTypeOf, didYouMean, type Outgoing } from '../../core/api.ts';
+import { didYouMean } from '../../core/api.ts';
+import { contentTypeOf } from '../../core/parts.ts';
+import type { Outgoing } from '../../core/ports/index.ts';
 import { unsendable } from './outgoing-errors.ts';
 import type { Formats } from './outgoing-formats.ts';
 import type { RestOptions } from './outgoing-options.ts';

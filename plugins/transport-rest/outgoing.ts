@@ -1,16 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Agent, Dispatcher, Pool } from 'undici';
-import {
-  backoffMs,
-  type Call,
-  type Codec,
-  type Connection,
-  GantryError,
-  isGantryError,
-  type Logger,
-  type Outgoing,
-  toGantryError,
-} from '../../core/api.ts';
+import { backoffMs, type Call, GantryError, isGantryError, type Logger, toGantryError } from '../../core/api.ts';
+import type { Codec, Connection, Outgoing } from '../../core/ports/index.ts';
 import { checkOptions, secureOptions } from './outgoing-check.ts';
 import { isCertificate, type Place, unavailable, unreadable, unsendable } from './outgoing-errors.ts';
 import { type AnswerHeaders, Exchange, type Fate, type Order, type Raw } from './outgoing-exchange.ts';

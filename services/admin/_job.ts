@@ -1,18 +1,7 @@
 /** Jobs and runs as the admin API tells of them. */
-import {
-  type Asker,
-  type Attempt,
-  type Call,
-  type Definition,
-  GantryError,
-  isGantryError,
-  nextTimes,
-  type Records,
-  type RunQuery,
-  type Scheduler,
-  type Static,
-  Type,
-} from 'gantry/api';
+import { type Call, type Definition, GantryError, isGantryError, type Records, type Static, Type } from 'gantry/api';
+import { nextTimes } from 'gantry/parts';
+import type { Asker, Attempt, RunQuery, Scheduler } from 'gantry/ports';
 import type { More, Names } from './_kind.ts';
 
 export const Time = Type.String({ format: 'date-time' });

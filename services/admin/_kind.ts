@@ -1,11 +1,9 @@
 import {
-  type Author,
   type Call,
   type Definition,
   defineService,
   GantryError,
   isGantryError,
-  type Kind,
   type Problem,
   type Records,
   type Service,
@@ -14,6 +12,7 @@ import {
   type TSchema,
   Type,
 } from 'gantry/api';
+import type { Author, Kind } from 'gantry/ports';
 
 /** What is told of a change of one kind beside what is told of all. */
 export interface More {

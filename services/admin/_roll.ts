@@ -1,6 +1,7 @@
 /** The rolling restart as it is kept for the whole cluster: who asks for it writes it here, an agent does it. */
 import { randomUUID } from 'node:crypto';
-import { type Agent, GantryError, type KeyValues, type Member, ROLLING, type Roll, readRoll } from 'gantry/api';
+import { GantryError, type KeyValues, type Member } from 'gantry/api';
+import { type Agent, ROLLING, type Roll, readRoll } from 'gantry/parts';
 
 const { roll: ROLL, agents: AGENTS } = ROLLING;
 

@@ -1,15 +1,6 @@
-import {
-  addStats,
-  GantryError,
-  type Period,
-  type PeriodStats,
-  periodAfter,
-  periodOf,
-  type ServiceStats,
-  type Stats,
-  type StatsQuery,
-  Type,
-} from 'gantry/api';
+import { GantryError, Type } from 'gantry/api';
+import { addStats, type Period, periodAfter, periodOf } from 'gantry/parts';
+import type { PeriodStats, ServiceStats, Stats, StatsQuery } from 'gantry/ports';
 
 const Time = Type.String({ format: 'date-time' });
 

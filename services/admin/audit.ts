@@ -1,4 +1,5 @@
-import { defineService, type HistoryQuery, Type } from 'gantry/api';
+import { defineService, Type } from 'gantry/api';
+import type { HistoryQuery } from 'gantry/ports';
 import { using } from './_kind.ts';
 
 const Time = Type.String({ format: 'date-time' });

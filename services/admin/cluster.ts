@@ -1,6 +1,5 @@
 /** The servers that work together: who is there, how far each is, who gets calls, and starting them anew. */
 import {
-  Agent,
   type Call,
   type Cluster,
   defineService,
@@ -10,10 +9,10 @@ import {
   type KeyValues,
   type Member,
   type Records,
-  Roll,
   Type,
   toGantryError,
 } from 'gantry/api';
+import { Agent, Roll } from 'gantry/parts';
 import { author, Name, using } from './_kind.ts';
 import { agents, cancelRoll, findRoll, requestRoll } from './_roll.ts';
 

@@ -1,18 +1,8 @@
 /** What jobs do: when they run next, how they ran, and having them run now. Their records are in records.ts. */
 import { randomUUID } from 'node:crypto';
-import {
-  type Call,
-  type Definition,
-  defineService,
-  GantryError,
-  isGantryError,
-  JobDefinition,
-  type JobRuns,
-  nextTimes,
-  type Records,
-  type Scheduler,
-  Type,
-} from 'gantry/api';
+import { type Call, type Definition, defineService, GantryError, isGantryError, type Records, Type } from 'gantry/api';
+import { JobDefinition, nextTimes } from 'gantry/parts';
+import type { JobRuns, Scheduler } from 'gantry/ports';
 import {
   absentOf,
   askerOf,

@@ -1,6 +1,5 @@
 /** Modules: services that every server runs, put there while it runs. Whoever may do that has all that a server may do. */
 import {
-  type Change,
   type Cluster,
   defineService,
   GantryError,
@@ -10,6 +9,7 @@ import {
   Type,
   toGantryError,
 } from 'gantry/api';
+import type { Change } from 'gantry/ports';
 import { author, below, Name, using } from './_kind.ts';
 
 const Language = Type.Union([Type.Literal('typescript'), Type.Literal('javascript')]);

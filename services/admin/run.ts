@@ -1,5 +1,6 @@
 /** Runs of jobs and durable calls: how they went, and what is done about those that did not. */
-import { type Attempt, type Call, defineService, GantryError, type Scheduler, Type } from 'gantry/api';
+import { type Call, defineService, GantryError, Type } from 'gantry/api';
+import type { Attempt, Scheduler } from 'gantry/ports';
 import { askerOf, Outcome, Paging, pageOf, Run, Runs, runOf, Span, State, scheduling, Token } from './_job.ts';
 import { isAdministration, isAdministrator, Name, type Names } from './_kind.ts';
 

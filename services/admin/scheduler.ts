@@ -1,5 +1,6 @@
 /** What runs jobs: how it does, and stopping it for all of them. */
-import { defineService, isGantryError, type Records, type Saved, type SchedulerStatus, Type } from 'gantry/api';
+import { defineService, isGantryError, type Records, type Saved, Type } from 'gantry/api';
+import type { SchedulerStatus } from 'gantry/ports';
 import { scheduling, Time } from './_job.ts';
 import { author, using } from './_kind.ts';
 

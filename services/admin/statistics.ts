@@ -1,15 +1,7 @@
 /** How often services were called, how long that took and how it ended: of all servers, where the plugin adds them up. */
-import {
-  addStats,
-  Bytes,
-  defineService,
-  GantryError,
-  periodAfter,
-  periodOf,
-  type ServiceStats,
-  type Static,
-  Type,
-} from 'gantry/api';
+import { Bytes, defineService, GantryError, type Static, Type } from 'gantry/api';
+import { addStats, periodAfter, periodOf } from 'gantry/parts';
+import type { ServiceStats } from 'gantry/ports';
 import {
   type Bounds,
   back,

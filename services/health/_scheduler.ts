@@ -1,4 +1,4 @@
-import type { Bucket, Scheduler, SchedulerCounters } from 'gantry/api';
+import type { Bucket, Scheduler, SchedulerCounters } from 'gantry/ports';
 import { family, label, single } from './_exposition.ts';
 
 /** Jobs and durable calls, as this server knows of them: what it does not know is left out. */

@@ -3,14 +3,12 @@ import {
   Bytes,
   type Cluster,
   defineService,
-  type Histogram,
   type KeyValues,
-  type Outlet,
   type RecordsStatus,
   type ServerInfo,
-  type ServiceStats,
   Type,
 } from 'gantry/api';
+import type { Histogram, Outlet, ServiceStats } from 'gantry/ports';
 import { CONTENT_TYPE, family, label, single } from './_exposition.ts';
 import { aboutScheduler } from './_scheduler.ts';
 

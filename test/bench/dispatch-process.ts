@@ -1,8 +1,9 @@
 /** The process of the dispatch bench: a kernel without a network, and the floor beside it. */
-import type { Channel, Plugin, Reply, Transport } from '../../core/api.ts';
+import type { Plugin, Reply } from '../../core/api.ts';
 import { Call, defineService, Type } from '../../core/api.ts';
 import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
+import type { Channel, Transport } from '../../core/ports/index.ts';
 import { Process } from '../../core/process.ts';
 import codecJson from '../../plugins/codec-json/index.ts';
 import guardApikey from '../../plugins/guard-apikey/index.ts';

@@ -4,7 +4,7 @@ import type { Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError } from '../../core/errors.ts';
 import { Logs } from '../../core/log/log.ts';
 import type { Codec } from '../../core/ports/codec.ts';
-import { nameOf } from '../../core/ports/index.ts';
+import { nameOf } from '../../core/ports/table.ts';
 import { Process } from '../../core/process.ts';
 
 type Raw = Uint8Array | string;

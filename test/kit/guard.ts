@@ -5,7 +5,7 @@ import { Call, type Identity, type Reply } from '../../core/call.ts';
 import { definePlugin, defineService, type Plugin } from '../../core/cradle.ts';
 import { type GantryError, isGantryError, toFault } from '../../core/errors.ts';
 import { Logs } from '../../core/log/log.ts';
-import { nameOf } from '../../core/ports/index.ts';
+import { nameOf } from '../../core/ports/table.ts';
 import type { Channel } from '../../core/ports/transport.ts';
 import { Process } from '../../core/process.ts';
 import { compileConfig } from '../../core/schema/check.ts';

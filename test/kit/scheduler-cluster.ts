@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { Attempt } from '../../core/api.ts';
+import type { Attempt } from '../../core/ports/index.ts';
 import { dueTimes } from './scheduler-schedules.ts';
 import { BY, type SchedulerWorld, type Server } from './scheduler-world.ts';
 

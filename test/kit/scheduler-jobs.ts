@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import type { Attempt, Fired } from '../../core/api.ts';
+import type { Fired } from '../../core/api.ts';
+import type { Attempt } from '../../core/ports/index.ts';
 import { BY, type SchedulerWorld } from './scheduler-world.ts';
 
 const MINUTE_MS = 60_000;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type Attempt, jobOf, timesOf } from '../../core/api.ts';
+import { jobOf, timesOf } from '../../core/parts.ts';
+import type { Attempt } from '../../core/ports/index.ts';
 import { BY, type SchedulerWorld } from './scheduler-world.ts';
 
 const ran = ({ startedAt }: Attempt) => startedAt !== null;

@@ -4,10 +4,8 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
 import {
-  type Attempt,
   type Call,
   type Definition,
-  type DurableCall,
   definePlugin,
   defineService,
   type Fired,
@@ -19,6 +17,7 @@ import {
 import type { Plugin } from '../../core/cradle.ts';
 import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
+import type { Attempt, DurableCall } from '../../core/ports/index.ts';
 import type { Scheduler } from '../../core/ports/scheduler.ts';
 import { Process } from '../../core/process.ts';
 import type { Records } from '../../core/records/record.ts';

@@ -5,7 +5,7 @@ import { loader } from '../../core/doors.ts';
 import { GantryError } from '../../core/errors.ts';
 import type { Loaded } from '../../core/kernel/plugin.ts';
 import { Logs } from '../../core/log/log.ts';
-import { nameOf } from '../../core/ports/index.ts';
+import { nameOf } from '../../core/ports/table.ts';
 import type { Transport } from '../../core/ports/transport.ts';
 import { Process } from '../../core/process.ts';
 import { defineService, Type } from './service.ts';

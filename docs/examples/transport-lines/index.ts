@@ -1,6 +1,7 @@
 /** transport.lines: one JSON line in, one line out, over TCP. This is the whole plugin. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { Call, type Channel, definePlugin, GantryError, Type, toFault } from 'gantry/api';
+import { Call, definePlugin, GantryError, Type, toFault } from 'gantry/api';
+import type { Channel } from 'gantry/ports';
 
 export default definePlugin({
   id: 'transport.lines',

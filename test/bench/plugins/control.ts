@@ -1,5 +1,6 @@
 /** Lets the bench, by IPC, bind channels anew while calls run, and ask for the heap after a collection. */
-import { type ChannelDefinition, definePlugin, Type } from 'gantry/api';
+import { definePlugin, Type } from 'gantry/api';
+import type { ChannelDefinition } from 'gantry/parts';
 
 export interface Command {
   readonly rebind?: { readonly definitions: readonly ChannelDefinition[]; readonly batch: number };

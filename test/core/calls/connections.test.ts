@@ -1,20 +1,10 @@
 import { mock } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import {
-  type Connection,
-  type ConnectionEvents,
-  GantryError,
-  type Hooks,
-  type Outlet,
-  type Plugin,
-  type Secret,
-  SecretText,
-  type Transport,
-  Type,
-} from '../../../core/api.ts';
+import { GantryError, type Hooks, type Plugin, type Secret, SecretText, Type } from '../../../core/api.ts';
 import { Connections } from '../../../core/calls/connections.ts';
 import { createHooks } from '../../../core/hooks.ts';
+import type { Connection, ConnectionEvents, Outlet, Transport } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import { journal } from '../../fixtures/direct.ts';
 

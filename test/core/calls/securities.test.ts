@@ -3,8 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
-import { Call, GantryError, type Guard, type Identity, isGantryError, Type } from '../../../core/api.ts';
+import { Call, GantryError, type Identity, isGantryError, Type } from '../../../core/api.ts';
 import { Securities } from '../../../core/calls/securities.ts';
+import type { Guard } from '../../../core/ports/index.ts';
 
 type Outcome = Identity | GantryError;
 

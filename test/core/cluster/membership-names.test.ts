@@ -1,9 +1,10 @@
 import { hostname } from 'node:os';
 import { expect } from 'chai';
-import { GantryError, type Kv, type Member, Secret } from '../../../core/api.ts';
+import { GantryError, type Member, Secret } from '../../../core/api.ts';
 import { Announcements } from '../../../core/cluster/announcements.ts';
 import type { ClusterConfig } from '../../../core/cluster/cluster.ts';
 import { Membership } from '../../../core/cluster/membership.ts';
+import type { Kv } from '../../../core/ports/index.ts';
 import { Entries } from '../../../plugins/kv-memory/entries.ts';
 import { MemoryStore } from '../../../plugins/kv-memory/store.ts';
 import { journal } from '../../fixtures/direct.ts';

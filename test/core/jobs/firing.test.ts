@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs';
 import { expect } from 'chai';
-import { Call, defineService, type Firing, GantryError, isGantryError, type NewRun, Type } from '../../../core/api.ts';
+import { Call, defineService, type Firing, GantryError, isGantryError, Type } from '../../../core/api.ts';
 import { effectsOn } from '../../../core/calls/effects.ts';
+import type { NewRun } from '../../../core/ports/index.ts';
 import { BY, operated } from '../../fixtures/operated.ts';
 
 const OWNER = 'server-1.1';

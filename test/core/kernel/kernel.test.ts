@@ -20,7 +20,7 @@ import { readConfig } from '../../../core/config/config.ts';
 import { loader } from '../../../core/doors.ts';
 import { order } from '../../../core/kernel/order.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
-import { PORTS } from '../../../core/ports/index.ts';
+import { PORTS } from '../../../core/ports/table.ts';
 import { Process, type ProcessOptions } from '../../../core/process.ts';
 import { direct, journal, json, serve } from '../../fixtures/direct.ts';
 

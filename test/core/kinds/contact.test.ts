@@ -89,7 +89,10 @@ describe('a kind that a plugin brings', () => {
     ).to.equal(200);
   });
   it('is in the OpenAPI document', async () => {
-    const { paths, tags } = (await (await fetch(`${server.url}/gantry/admin/openapi.json`)).json()) as any;
+    const { paths, tags } = (await (await fetch(`${server.url}/gantry/admin/openapi.json`)).json()) as {
+      readonly paths: object;
+      readonly tags: readonly object[];
+    };
     expect(paths).to.include.keys('/gantry.contact.create', '/gantry.contact.toggle');
     expect(tags).to.deep.include({ name: 'contact', description: 'A person to call at night' });
   });

@@ -5,8 +5,9 @@ import path from 'node:path';
 import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Connection, definePlugin, type GantryError, type Odb, Type } from '../../../core/api.ts';
+import { definePlugin, type GantryError, Type } from '../../../core/api.ts';
 import type { Loaded } from '../../../core/kernel/plugin.ts';
+import type { Connection, Odb } from '../../../core/ports/index.ts';
 import type { Effect } from '../../../core/ports/kind.ts';
 import type { Stored } from '../../../core/ports/odb.ts';
 import { Reconciler, type ReconcilerParts } from '../../../core/records/reconcile.ts';
@@ -251,7 +252,7 @@ describe('the order of changes', function () {
     it('one whose address comes free with a later change takes effect then', async () => {
       // What is read is of now, and may be ahead of the changes that it is read for.
       const server = await start();
-      const { odb, kinds } = server.kernel.cradle;
+      const { odb } = server.kernel.cradle;
       await server.records.create('channel', channel('c', 'a'), BY);
       await server.records.create('channel', channel('d', 'b'), BY);
       const other = await start({ data: server.data, name: 'other' });

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import * as sqlite3 from '@appthreat/sqlite3';
 import { expect } from 'chai';
-import { GantryError, type Odb } from '../../../core/api.ts';
+import { GantryError } from '../../../core/api.ts';
+import type { Odb } from '../../../core/ports/index.ts';
 import type { Definition } from '../../../core/records/record.ts';
 import { BY, type OperatedOptions, operated } from '../../fixtures/operated.ts';
 

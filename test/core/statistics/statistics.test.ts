@@ -1,8 +1,9 @@
 /** What the stats plugins count with. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Call, type Channel, type Reply } from '../../../core/api.ts';
+import { Call, type Reply } from '../../../core/api.ts';
 import { createHooks } from '../../../core/hooks.ts';
+import type { Channel } from '../../../core/ports/index.ts';
 import type { ServiceStats, SlowCall } from '../../../core/ports/stats.ts';
 import { BOUNDS_MS, BUCKETS, bucketOf, Latency } from '../../../core/statistics/histogram.ts';
 import { ServiceMeter } from '../../../core/statistics/meter.ts';

@@ -11,9 +11,15 @@ import {
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import type { BalancedServer, Balancer, BalancerChange, BalancerSettings, BalancerState } from '../../../core/api.ts';
 import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type {
+  BalancedServer,
+  Balancer,
+  BalancerChange,
+  BalancerSettings,
+  BalancerState,
+} from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import plugin from '../../../haproxy/index.ts';
 import { freePort } from '../../engines/engine.ts';

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { BalancedServer, GantryError } from '../../../core/api.ts';
+import type { GantryError } from '../../../core/api.ts';
+import type { BalancedServer } from '../../../core/ports/index.ts';
 import { haproxy, needs } from '../../engines/index.ts';
 import { Balanced, until } from './balanced.ts';
 

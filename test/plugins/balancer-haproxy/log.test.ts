@@ -2,7 +2,7 @@
 import { readFileSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { BalancedServer } from '../../../core/api.ts';
+import type { BalancedServer } from '../../../core/ports/index.ts';
 import { haproxy, needs } from '../../engines/index.ts';
 import { Balanced, Caller, until } from './balanced.ts';
 

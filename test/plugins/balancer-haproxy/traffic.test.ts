@@ -10,7 +10,7 @@ import { connect, createServer } from 'node:net';
 import path from 'node:path';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { expect } from 'chai';
-import type { BalancedServer } from '../../../core/api.ts';
+import type { BalancedServer } from '../../../core/ports/index.ts';
 import { freePort } from '../../engines/engine.ts';
 import { haproxy, needs } from '../../engines/index.ts';
 import { Authority, type Signed } from '../fixtures/certificates.ts';

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { BusEvent } from '../../../core/api.ts';
 import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { BusEvent } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/bus-memory/index.ts';
 import { testBus } from '../../kit/bus.ts';

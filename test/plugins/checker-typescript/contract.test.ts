@@ -3,9 +3,10 @@ import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promise
 import os from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
-import type { CheckedSource, Checker, GantryError, Problem } from '../../../core/api.ts';
+import type { GantryError, Problem } from '../../../core/api.ts';
 import type { Plugin } from '../../../core/cradle.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { CheckedSource, Checker } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/checker-typescript/index.ts';
 import { findInstallation } from '../../../plugins/checker-typescript/installation.ts';

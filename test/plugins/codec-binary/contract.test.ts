@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Codec } from '../../../core/api.ts';
+import type { Codec } from '../../../core/ports/index.ts';
 import codecBinary from '../../../plugins/codec-binary/index.ts';
 import { buildCodec, refusal, testCodec } from '../../kit/codec.ts';
 

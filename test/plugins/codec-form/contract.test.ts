@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Codec, compileCoerce, Type } from '../../../core/api.ts';
+import { Type } from '../../../core/api.ts';
+import { compileCoerce } from '../../../core/parts.ts';
+import type { Codec } from '../../../core/ports/index.ts';
 import codecForm from '../../../plugins/codec-form/index.ts';
 import { buildCodec, refusal, testCodec } from '../../kit/codec.ts';
 

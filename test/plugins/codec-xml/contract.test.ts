@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { diag } from 'libxml2-wasm';
-import { type Codec, compileCoerce, Type } from '../../../core/api.ts';
+import { Type } from '../../../core/api.ts';
+import { compileCoerce } from '../../../core/parts.ts';
+import type { Codec } from '../../../core/ports/index.ts';
 import codecXml from '../../../plugins/codec-xml/index.ts';
 import { buildCodec, refusal, testCodec } from '../../kit/codec.ts';
 

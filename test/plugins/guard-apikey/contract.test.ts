@@ -1,8 +1,9 @@
 import { createHmac } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Call, type GantryError, type Guard, type Identity } from '../../../core/api.ts';
+import { Call, type GantryError, type Identity } from '../../../core/api.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { Guard } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import { wrapSecrets } from '../../../core/schema/secret.ts';
 import plugin from '../../../plugins/guard-apikey/index.ts';

@@ -5,13 +5,13 @@ import {
   Call,
   definePlugin,
   type GantryError,
-  type Guard,
   type Identity,
   isGantryError,
   type Plugin,
   Type,
 } from '../../../core/api.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { Guard } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import { wrapSecrets } from '../../../core/schema/secret.ts';
 import plugin from '../../../plugins/guard-basic/index.ts';

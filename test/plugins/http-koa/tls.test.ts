@@ -10,7 +10,8 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import tls from 'node:tls';
 import { expect } from 'chai';
-import { defineService, type GantryError, type HttpOrigin, Type } from '../../../core/api.ts';
+import { defineService, type GantryError, Type } from '../../../core/api.ts';
+import type { HttpOrigin } from '../../../core/ports/index.ts';
 import { rest, type Served, serve, until } from '../fixtures/server.ts';
 import { parse, request } from '../fixtures/wire.ts';
 

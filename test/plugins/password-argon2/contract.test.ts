@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { type GantryError, isGantryError, type Passwords } from '../../../core/api.ts';
+import { type GantryError, isGantryError } from '../../../core/api.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { Passwords } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/password-argon2/index.ts';
 import { testPasswords } from '../../kit/password.ts';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Job } from '../../../core/api.ts';
+import type { Job } from '../../../core/parts.ts';
 import { type Decision, decide, type JobSituation } from '../../../plugins/scheduler-agenda/decisions.ts';
 
 type Policy = Job['missed']['policy'];

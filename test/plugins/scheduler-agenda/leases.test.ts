@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import type { GantryError, Leases, Logger } from '../../../core/api.ts';
+import type { GantryError, Logger } from '../../../core/api.ts';
+import type { Leases } from '../../../core/ports/index.ts';
 import { type Clock, DatabaseTime } from '../../../plugins/scheduler-agenda/clock.ts';
 import { HeldLeases, ownerOf, runLeaseName, SCHEDULER } from '../../../plugins/scheduler-agenda/leases.ts';
 import { Database } from './fixtures/database.ts';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type Attempt, type Job, jobOf, type NewRun } from '../../../core/api.ts';
+import { type Job, jobOf } from '../../../core/parts.ts';
+import type { Attempt, NewRun } from '../../../core/ports/index.ts';
 import { type Clock, DatabaseTime, machineClock } from '../../../plugins/scheduler-agenda/clock.ts';
 import { Counters } from '../../../plugins/scheduler-agenda/counters.ts';
 import { OpenRuns } from '../../../plugins/scheduler-agenda/open-runs.ts';

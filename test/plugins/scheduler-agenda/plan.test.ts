@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Job, jobOf, type Schedule, timesOf } from '../../../core/api.ts';
+import type { Schedule } from '../../../core/api.ts';
+import { type Job, jobOf, timesOf } from '../../../core/parts.ts';
 import { Heap } from '../../../plugins/scheduler-agenda/heap.ts';
 import { type DueTimes, jitterOf, Plan, readyAt, tokenOf } from '../../../plugins/scheduler-agenda/plan.ts';
 import { FRESH_MS, fromOf, fromOfChanged, handledSince, inSlices } from '../../../plugins/scheduler-agenda/takeover.ts';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { type Attempt, Timetable } from '../../../core/api.ts';
+import { Timetable } from '../../../core/parts.ts';
+import type { Attempt } from '../../../core/ports/index.ts';
 import { expiredSince } from '../../../plugins/scheduler-agenda/takeover.ts';
 
 const MINUTE = 60_000;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import type { Period, Stats } from '../../../core/api.ts';
 import { Logs } from '../../../core/log/log.ts';
+import type { Period } from '../../../core/parts.ts';
+import type { Stats } from '../../../core/ports/index.ts';
 import { Process } from '../../../core/process.ts';
 import plugin from '../../../plugins/stats-memory/index.ts';
 import { testStats } from '../../kit/stats.ts';

@@ -403,6 +403,7 @@ describe('services/admin: openapi', () => {
       const { records } = await call('gantry.configuration.export', {});
       await call('gantry.configuration.apply', { records, dryRun: true });
       await call('gantry.configuration.reseal', {});
+      await call('gantry.configuration.kinds', {});
       await call('gantry.session.create', { minutes: 5 });
       await call('gantry.session.end', {});
       await call('gantry.session.password', { password: PASSWORD });

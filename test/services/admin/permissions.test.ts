@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { expect } from 'chai';
-import { defineService, ROLES, type Role, Type } from '../../../core/api.ts';
+import { defineService, ROLES, Type } from '../../../core/api.ts';
+import type { Role } from '../../../core/ports/index.ts';
 import { type AdminServer, adminServer, basic, bearer, PASSWORD } from './server.ts';
 
 /**
@@ -37,7 +38,7 @@ const TABLE: Readonly<Record<string, Readonly<Partial<Record<Role | 'public', st
   statistics: { viewer: 'busiest compare csv list slowCalls slowest trend' },
   audit: { operator: 'list' },
   user: { administrator: 'create get list remove update usage' },
-  configuration: { administrator: 'apply export reseal' },
+  configuration: { administrator: 'apply export reseal', viewer: 'kinds' },
 };
 
 const EXPECTED: ReadonlyMap<string, Role | 'public'> = new Map(
