@@ -2,6 +2,7 @@
 import { definePlugin, GantryError, type Problem, Type } from '../../core/api.ts';
 import { Turns } from '../../core/parts.ts';
 import type { CheckedSource } from '../../core/ports/index.ts';
+import { FOREGROUND } from './background.ts';
 import { OutputOfTsc } from './diagnostics.ts';
 import { importsOutside } from './imports.ts';
 import { findInstallation, type Installation } from './installation.ts';
@@ -50,13 +51,15 @@ export default definePlugin({
       }
     }
 
-    async function checked(source: CheckedSource, project: Project, { exe, hasNodeTypes }: Installation) {
+    async function checked(source: CheckedSource, project: Project, { exe, hasNodeTypes, background }: Installation) {
       const timeout = AbortSignal.timeout(timeoutMs);
       const signal = AbortSignal.any([timeout, stopping.signal]);
       const run = async (pass: 'syntax' | 'types') => {
-        const ran = await runTsc(exe, project.folders[pass], signal).catch((cause: unknown) => {
-          throw failed(source, 'TypeScript could not be started', 'Install the packages again: npm ci', cause);
-        });
+        const ran = await runTsc(exe, project.folders[pass], signal, pass === 'syntax' ? FOREGROUND : background).catch(
+          (cause: unknown) => {
+            throw failed(source, 'TypeScript could not be started', 'Install the packages again: npm ci', cause);
+          },
+        );
         if (stopping.signal.aborted) throw failed(source, 'the server stops');
         if (timeout.aborted) {
           throw failed(source, `it took longer than ${timeoutMs} ms`, 'Raise plugins.checker.typescript.timeoutMs.');

@@ -2,6 +2,7 @@ import { access, constants, realpath, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Background, findBackground } from './background.ts';
 
 /** What a check needs of the place where Gantry is installed. */
 export interface Installation {
@@ -12,6 +13,7 @@ export interface Installation {
   /** The folders in which packages are looked up, the innermost first; no links, as the compiler tells them. */
   readonly packages: readonly string[];
   readonly hasNodeTypes: boolean;
+  readonly background: Background;
 }
 
 /** Rejects where a part of it is missing. */
@@ -24,7 +26,7 @@ export async function findInstallation(): Promise<Installation> {
   await access(exe, constants.X_OK);
   const packages = await packageFolders(path.dirname(here));
   const nodeTypes = await Promise.all(packages.map((folder) => isFolder(path.join(folder, '@types/node'))));
-  return { exe, api, packages, hasNodeTypes: nodeTypes.includes(true) };
+  return { exe, api, packages, hasNodeTypes: nodeTypes.includes(true), background: await findBackground() };
 }
 
 /** Since version 7 the compiler is a program of its own, in a package for each platform. */

@@ -1,6 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
-import os from 'node:os';
+import { spawn } from 'node:child_process';
+import { type Background, LEAST_NICE, setSessionNice, stepBack } from './background.ts';
 
 /** How the compiler ended, and what it said. */
 export interface Ran {
@@ -13,21 +12,45 @@ export interface Ran {
 }
 
 const MOST_BYTES = 8 * 1024 * 1024;
+/**
+ * A compiler that takes only what is left of the cores may get nothing of a busy machine. After so long it gets its share,
+ * as any other process: longer than the half second that a whole check takes, and shorter than anybody's patience.
+ */
+const STARVED_MS = 1000;
 
-/** Runs the compiler in a folder that has a tsconfig.json. Resolves once it has ended; the signal kills it. */
-export function runTsc(exe: string, folder: string, signal: AbortSignal): Promise<Ran> {
+/**
+ * Runs the compiler in a folder that has a tsconfig.json, with less priority than calls. Resolves once it has ended; the
+ * signal kills it. Rejects where it cannot be started.
+ */
+export function runTsc(exe: string, folder: string, signal: AbortSignal, { prefix, isIdle }: Background): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    // Nothing of this process's environment, and one thread: the cores are for the calls.
-    const child = spawn(exe, ['-p', '.', '--pretty', 'false', '--singleThreaded'], {
+    const [command = exe, ...args] = [...prefix, exe, '-p', '.', '--pretty', 'false', '--singleThreaded'];
+    // Nothing of this process's environment, and one thread: the cores are for the calls. The collector of a process that
+    // is gone in a second only costs time, up to the limit.
+    const child = spawn(command, args, {
       cwd: folder,
-      env: { GOMEMLIMIT: '1GiB' },
+      env: { GOMEMLIMIT: '1GiB', GOGC: '400' },
       stdio: ['ignore', 'pipe', 'pipe'],
+      // A session of its own: see setSessionNice().
+      detached: isIdle,
     });
-    const kill = () => void child.kill('SIGKILL');
+    const { pid } = child;
+    const share = (nice: number) => void (isIdle && pid !== undefined && setSessionNice(pid, nice));
+    share(LEAST_NICE);
+    // Again and again: the system refuses it where it was asked a moment ago.
+    const starved = setInterval(share, STARVED_MS, 0);
+    const kill = () => {
+      // To end takes time of a core, too.
+      share(0);
+      child.kill('SIGKILL');
+    };
     signal.addEventListener('abort', kill);
     if (signal.aborted) kill();
-    child.once('error', reject);
-    child.once('spawn', () => stepBack(child));
+    child.once('error', (error) => {
+      clearInterval(starved);
+      reject(error);
+    });
+    if (pid !== undefined) stepBack(pid);
     const said = { stdout: '', stderr: '' };
     let left = MOST_BYTES;
     for (const from of ['stdout', 'stderr'] as const) {
@@ -38,19 +61,9 @@ export function runTsc(exe: string, folder: string, signal: AbortSignal): Promis
       });
     }
     child.once('close', (code) => {
+      clearInterval(starved);
       signal.removeEventListener('abort', kill);
       resolve({ ...said, code, cut: left < 0 });
     });
   });
-}
-
-/** Calls come first; and where memory runs out, the kernel takes the check and not the server. Both are best effort. */
-function stepBack({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    os.setPriority(pid, os.constants.priority.PRIORITY_BELOW_NORMAL);
-  } catch {
-    // It has ended already.
-  }
-  if (process.platform === 'linux') writeFile(`/proc/${pid}/oom_score_adj`, '1000').catch(() => {});
 }

@@ -155,7 +155,7 @@ export default defineService({
     const inHand = fetch(`http://127.0.0.1:${port}/slow`);
     await server.says(/"msg":"begun"/);
     server.child.kill('SIGTERM');
-    await server.says(/"inHand":1,"msg":"stopping/);
+    await server.says(/"inFlight":1,"msg":"stopping/);
     await fetch(`http://127.0.0.1:${port}/slow`).then(
       (res) => expect(res.status).to.equal(503),
       (error: { cause?: { code?: string } }) => expect(error.cause?.code).to.be.oneOf(['ECONNREFUSED', 'ECONNRESET']),

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -31,6 +31,23 @@ const started = (config: Record<string, unknown> = {}) =>
     .create([{ id: plugin.id, plugin: plugin as unknown as Plugin, config }])
     .start();
 const said = (problems: readonly Problem[]) => problems.map(({ path: at, message }) => `${at} ${message}`);
+
+/** As /proc tells it. */
+const SCHED_IDLE = '5';
+
+/** That of each thread, once the compiler runs in the process. */
+function policiesOf(pid: string): readonly string[] {
+  try {
+    if (readFileSync(`/proc/${pid}/comm`, 'utf8').trim() !== 'tsc') return [];
+    return readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[38] as string;
+    });
+  } catch {
+    // It has ended meanwhile.
+    return [];
+  }
+}
 
 describe('checker.typescript', function () {
   // A check takes a second, and several where the machine has other work.
@@ -287,7 +304,8 @@ export default [Colour.Red, shop.open, [3, 1].toSorted(), import.meta.url, await
         const packages = [path.join(made, 'inner'), path.join(made, 'outer'), ...found.packages];
         const source = `import { v as one } from 'one';\nimport { v as two } from 'two';\nexport const x: [1, 2] = [one, two];\n`;
         const project = await makeProject({ file: 'x', language: 'typescript', source }, { ...found, packages });
-        const { stdout, code } = await runTsc(found.exe, project.folders.types, new AbortController().signal);
+        const { signal } = new AbortController();
+        const { stdout, code } = await runTsc(found.exe, project.folders.types, signal, found.background);
         expect(stdout).to.equal('');
         expect(code).to.equal(0);
         await project.remove();
@@ -329,6 +347,20 @@ export default [Colour.Red, shop.open, [3, 1].toSorted(), import.meta.url, await
         expect(most).to.equal(parallel);
         await some.stop();
       }
+    });
+    it('runs beneath everything else, with all its threads', async function () {
+      const { background } = await findInstallation();
+      if (!background.isIdle) return this.skip();
+      // Of each process that was seen: every policy that a thread of it had.
+      const seen: string[] = [];
+      const look = setInterval(() => {
+        for (const pid of processes()) seen.push([...new Set(policiesOf(pid))].join());
+      }, 1);
+      // One that is quick may end before it is looked at.
+      do expect(await checker.check(slow)).to.deep.equal([]);
+      while (!seen.includes(SCHED_IDLE));
+      clearInterval(look);
+      expect(seen.filter((policies) => policies.includes(','))).to.deep.equal([]);
     });
     it('turns away what would wait for ever', async () => {
       const short = await started();
