@@ -90,8 +90,9 @@ export class Run {
       const report = this.report.of(at);
       report.problems.push(problem);
       report.text += early;
-      left.add(at);
-      close(at);
+      // One that has been printed is printed again: it is no success any more.
+      if (left.has(at)) close(at);
+      else this.report.line(at, 'again');
     }
     // What came after it in the same process is not lost.
     if (!this.#isEnding) for (const file of left) this.#waiting.push({ files: [file], ms: 0, load: 1 });
