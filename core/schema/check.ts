@@ -20,6 +20,7 @@ const forConfig: Options = { allErrors: true, verbose: true };
 const forCalls: Options = { verbose: true };
 /** Knows the grammar of schemas, which takes long to compile, and compiles nothing else. */
 let grammar: Ajv | null = null;
+/** Compiles what is never forgotten. */
 let lasting: Ajv | null = null;
 
 /** An ajv keeps what it compiled, and every `$id` in it, for ever: each schema has its own, to be forgotten with it. */
