@@ -1,7 +1,6 @@
 /** transport.lines: one JSON line in, one line out, over TCP. This is the whole plugin. */
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { Call, definePlugin, GantryError, Type, toFault } from 'gantry/api';
-import type { Channel } from 'gantry/ports';
+import { Call, type Channel, definePlugin, GantryError, Type, toFault } from 'gantry/api';
 
 export default definePlugin({
   id: 'transport.lines',
