@@ -1,34 +1,35 @@
 import type { Problem } from '../errors.ts';
 
 /**
- * A load balancer: one program that takes calls and hands each to a server. It is a process of its own, which goes on
- * without us. Every method but start and stop rejects with BALANCER_FAILED where the program cannot be reached.
+ * A load balancer: a program that accepts calls and passes each one to a server. It is a process of its own and keeps
+ * running when this one ends. Every method rejects with BALANCER_FAILED if the program cannot be reached.
  */
 export interface Balancer {
-  /** What is wrong with it, as the program itself says; empty: it would be taken. Changes nothing. */
+  /** The problems that the program itself finds in a state; empty if it would accept the state. Changes nothing. */
   check(state: BalancerState): Promise<readonly Problem[]>;
   /**
-   * Makes the program work so. What can change without a new configuration does; else the new one is checked first, and
-   * taken over without losing a call. Rejects with BALANCER_REFUSED (with problems) where the program refuses it: then
-   * what ran before goes on. One at a time, in order. Starts the program where it does not run and was not halted.
+   * Brings the program to this state. What can change at run time does; anything else takes a new configuration, which
+   * is checked first and loaded without losing a call. Rejects with BALANCER_REFUSED (with problems) if the program
+   * refuses the configuration: the previous one stays in effect. Calls are applied one at a time, in order. Starts the
+   * program if it is not running and was not halted.
    */
   apply(state: BalancerState): Promise<BalancerChange>;
   status(): Promise<BalancerStatus>;
-  /** The configuration that is made from a state, as the program would read it; without one: that which is in use. */
+  /** The configuration generated from a state, in the program's own format; without a state, the one in use. */
   source(state?: BalancerState): Promise<string>;
-  /** What the program answers to one of its own questions, as it is. */
+  /** The program's unchanged answer to one of its own queries. */
   show(what: BalancerQuestion): Promise<string>;
-  /** Starts the program with the last good configuration; nothing where it runs. */
+  /** Starts the program with the last good configuration. Does nothing if it is running. */
   launch(): Promise<void>;
-  /** Ends the program, and it stays ended until launch(). */
+  /** Ends the program; it is not restarted until launch(). */
   halt(): Promise<void>;
-  /** Reads the configuration again, without losing a call. */
+  /** Makes the program read its configuration again, without losing a call. */
   reload(): Promise<void>;
 }
 
-/** What a balancer works with. JSON: it is kept on disk as it is. */
+/** Everything that a balancer is configured by. It is JSON, and kept on disk unchanged. */
 export interface BalancerState {
-  /** All defaults filled in; secrets in the clear. */
+  /** With all defaults filled in and secrets in the clear. */
   readonly settings: BalancerSettings;
   readonly servers: readonly BalancedServer[];
 }
@@ -38,18 +39,21 @@ export interface BalancedServer {
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** It talks TLS; by which authority its certificate must be signed is the plugin's config. */
+  /** True if the server expects TLS. The plugin's config names the authority that must have signed its certificate. */
   readonly tls?: boolean;
-  /** 0 to 256; 100 is the share of a usual one. */
+  /** 0 to 256: the server's share of the calls, relative to the others. 100 is usual. */
   readonly weight: number;
-  /** draining: gets nothing new and ends what it has. offline: gets nothing, checks included. */
+  /** draining: gets no new calls and finishes those in flight. offline: gets nothing, not even health checks. */
   readonly state: 'online' | 'draining' | 'offline';
 }
 
 export interface BalancerChange {
-  /** none: it worked so already. runtime: while running. reload: with a new configuration. start: it did not run. */
+  /**
+   * none: it was in this state already. runtime: changed while running. reload: a new configuration was loaded. start:
+   * it was not running.
+   */
   readonly how: 'none' | 'runtime' | 'reload' | 'start';
-  /** What was done, for the log; one line each. */
+  /** What was done, for the log; one line for each step. */
   readonly steps: readonly string[];
 }
 
@@ -57,14 +61,14 @@ export type BalancerQuestion = 'info' | 'stat' | 'sess' | 'errors';
 
 export interface BalancerStatus {
   readonly running: boolean;
-  /** Ended by halt(). */
+  /** True if halt() ended it. */
   readonly halted: boolean;
   readonly pid: number | null;
   readonly version: string | null;
   /** ISO 8601. */
   readonly startedAt: string | null;
   readonly reloads: number;
-  /** How often the program ended without being told to, and was started again. */
+  /** How often the program ended unexpectedly and was restarted. */
   readonly crashes: number;
   readonly servers: readonly BalancedStatus[];
 }
@@ -72,22 +76,22 @@ export interface BalancerStatus {
 export interface BalancedStatus {
   readonly name: string;
   readonly address: string;
-  /** What the administrator, or its own leaving, made of it. */
+  /** As the administrator set it, or as the server announced it when it left. */
   readonly state: BalancedServer['state'];
-  /** Whether it gets calls: neither drained nor offline, and it passed its checks. */
+  /** True if it gets calls: it is online and passed its health checks. */
   readonly up: boolean;
   readonly weight: number;
-  /** Calls that it has in hand. */
+  /** Calls in flight on it. */
   readonly sessions: number;
   readonly queued: number;
   readonly calls: number;
   readonly errors: number;
   readonly retries: number;
-  /** What the last check said, e.g. `L7OK 200 in 1 ms`. */
+  /** The result of the last health check, e.g. `L7OK 200 in 1 ms`. */
   readonly check: string;
 }
 
-/** How calls are spread, whatever program does it. What each field means stands beside the schema, core/cluster/balancing.ts. */
+/** How calls are spread, independent of the program that does it. The schema in core/cluster/balancing.ts describes each field. */
 export interface BalancerSettings {
   readonly binds: readonly {
     readonly host: string;

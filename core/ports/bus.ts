@@ -1,19 +1,19 @@
 /**
- * Tells every server of the cluster, this one included. A hint and never the truth: it may be late, twice or lost, and
- * who listens looks at the database.
+ * Broadcasts events to every server of the cluster, this one included. An event is only a hint: it may be late, lost or
+ * delivered twice. A listener reads the database to learn what happened.
  */
 export interface Bus {
-  /** Never rejects, and waits for nothing. */
+  /** Never throws, and does not wait for the delivery. */
   publish(event: BusEvent): void;
-  /** Returns the undo. A listener that throws is logged and disturbs no other. */
+  /** Returns a function that unsubscribes. What a listener throws is logged and does not affect the others. */
   subscribe(listen: (event: BusEvent) => void): () => void;
 }
 
 export interface BusEvent {
-  /** changed: there are changes up to this revision. runs: there is something for the scheduler to start. */
+  /** changed: records have changed, up to this revision. runs: the scheduler has runs to start. */
   readonly topic: 'changed' | 'runs';
-  /** 0 where it is not about changes. */
+  /** The revision of the latest change; 0 if the topic is not `changed`. */
   readonly revision: number;
-  /** The name of the server that made them. */
+  /** The name of the server that published the event. */
   readonly from: string;
 }

@@ -1,12 +1,12 @@
 import type { Problem } from '../errors.ts';
 
-/** Reads the source of a service for what running it would not tell, e.g. wrong types. */
+/** Checks the source of a service for faults that running it would not show, e.g. wrong types. */
 export interface Checker {
-  /** 'typescript', 'javascript': what it knows to read. */
+  /** The languages that it can check: 'typescript', 'javascript'. */
   readonly languages: readonly string[];
   /**
-   * What is wrong; empty: nothing. `path` of a problem is `line:column`. Rejects with CHECK_FAILED where it could not be
-   * told, e.g. the program that reads it is not there or took too long.
+   * The problems in the source; empty if there are none. The `path` of a problem is `line:column`. Rejects with
+   * CHECK_FAILED if the check itself failed, e.g. the type checker is not installed or took too long.
    */
   check(source: CheckedSource): Promise<readonly Problem[]>;
 }

@@ -1,12 +1,13 @@
 import type { Encoder } from '../call.ts';
 
-/** Turns bytes into a value and back. One codec is one format. */
+/** Decodes bytes to a value and encodes a value to bytes. One codec is one format. */
 export interface Codec extends Encoder {
-  /** False where the format has only strings (XML, CSV, form): declared types are then coerced. */
+  /** False if the format has only strings (XML, CSV, form): they are then coerced to the declared types. */
   readonly typed: boolean;
   /**
-   * Throws INPUT_MALFORMED, INPUT_TOO_DEEP, INPUT_TOO_LARGE, or MEDIA_UNSUPPORTED for a charset; never hangs, whatever the bytes are.
-   * `parameters` are those of the content type, as sent (`charset=iso-8859-1`), or ''.
+   * `parameters` are those of the content type, as sent (`charset=iso-8859-1`), or ''. Throws INPUT_MALFORMED,
+   * INPUT_TOO_DEEP, INPUT_TOO_LARGE, or MEDIA_UNSUPPORTED for a charset that it does not know. It must not hang on any
+   * input.
    */
   decode(raw: Uint8Array | string, parameters?: string): unknown;
 }

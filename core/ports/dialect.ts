@@ -1,53 +1,53 @@
-/** What differs between SQL engines, and nothing else: the ODB owns tables, migrations and queries. */
+/** The differences between SQL engines, and nothing else: the ODB owns tables, migrations and queries. */
 export interface Dialect {
   readonly supports: DialectSupports;
-  /** Handed to Sequelize as they are: dialect, driver module, where, pool. No I/O. */
+  /** Options that are passed to Sequelize unchanged: dialect, driver module, address, pool. No I/O. */
   options(): Record<string, unknown>;
-  /** The SQL type of a text that compares exactly ('a', 'A', 'a ' and 'ä' differ) and sorts by code points. */
+  /** The SQL type of a text that compares exactly ('a', 'A', 'a ' and 'ä' differ) and sorts by code point. */
   exactText(length: number): string;
   /**
-   * An expression: the engine's own clock, in whole ms since 1970, of the moment of the statement and not of the
-   * transaction's beginning; an integer, whatever the zone of the session is.
+   * An SQL expression for the engine's clock, as an integer in ms since 1970. It gives the time of the statement, not
+   * that of the transaction's start, and does not depend on the time zone of the session.
    */
   readonly now: string;
-  /** Options of every table, e.g. its character set, handed to Sequelize's createTable as they are. */
+  /** Options of every table, e.g. its character set, passed to Sequelize's createTable unchanged. */
   readonly tables?: Readonly<Record<string, unknown>>;
-  /** Once, before the first connection, e.g. to make a folder. */
+  /** Runs once, before the first connection, e.g. to make a folder. */
   prepare?(): Promise<void>;
   /**
-   * A statement for the beginning of a transaction: the engine undoes it after so many ms without a word, since who is
-   * frozen must not keep others from what he has locked. Null: after as long as the connection was told at first. It gives
-   * null where nothing has to be said. Absent: the engine cannot do it.
+   * A statement for the start of a transaction that makes the engine roll it back after `ms` without a statement: a
+   * process that hangs must not hold its locks. `ms` of null restores the timeout that the connection began with. The
+   * result is null if no statement is needed. Absent: the engine has no such timeout.
    */
   patience?(ms: number | null): string | null;
-  /** Waits until no other server migrates. `run` is one connection, inside a transaction that outlives the migration. */
+  /** Waits until no other server migrates. `run` uses one connection, in a transaction that outlives the migration. */
   lock(run: Run): Promise<void>;
-  /** Where the end of the transaction does not release it. */
+  /** Releases the lock, for engines in which the end of the transaction does not. */
   unlock?(run: Run): Promise<void>;
-  /** Names what Sequelize left unnamed. The error is the driver's own. Null: nothing of these. */
+  /** Classifies an error of the driver that Sequelize did not classify. Null: none of these. */
   classify(error: DriverError): DriverProblem | null;
-  /** What the operator should look at, where the engine's own code tells more than its name. Null: nothing more. */
+  /** Advice for the operator, if the engine's error code says more than the class of the error. Null: no advice. */
   advise?(error: DriverError): string | null;
   /**
-   * Tells what connections lead to from what came in its place, e.g. a file that was restored; null where nothing is
-   * there. Quick: it is asked before each operation.
+   * Identifies the database that connections lead to, so that a replaced one is noticed, e.g. a restored file. Null if
+   * there is none. It must be fast: it is called before each operation.
    */
   identity?(): string | null;
-  /** One write transaction at a time within this process, where the engine does not queue them well itself. */
+  /** True if this process must run one write transaction at a time, since the engine does not queue them well. */
   readonly oneWriter?: boolean;
 }
 
 export interface DialectSupports {
-  /** Tables are made within the transaction that holds the lock; else beside it, on other connections. */
+  /** Tables are created in the transaction that holds the lock. False: on other connections, while it is held. */
   readonly transactionalDdl: boolean;
-  /** An empty text stays one, and does not become NULL. */
+  /** An empty text stays empty and does not become NULL. */
   readonly emptyText: boolean;
 }
 
-/** Runs one statement, and gives its rows. */
+/** Runs one statement and gives its rows. */
 export type Run = (sql: string) => Promise<readonly Readonly<Record<string, unknown>>[]>;
 
-/** Full: there was no room, and nothing of it was done, not even where it was told at the end of a transaction. */
+/** full: the disk or the database has no room left, and nothing was written, even if only the commit reported it. */
 export type DriverProblem = 'duplicate' | 'busy' | 'unavailable' | 'timeout' | 'full';
 
 export interface DriverError {

@@ -1,22 +1,23 @@
 import type { TSchema } from 'typebox';
 import type { Call, Identity } from '../call.ts';
 
-/** Checks who calls. `compile` runs once per definition; what it returns runs once per call. */
+/** Authenticates callers. `compile` runs once per definition; the check that it returns runs once per call. */
 export interface Guard {
-  /** Schema of a security definition here, without the `guard` key: as an operator writes it, and as it is kept. */
+  /** Schema of this guard's security definitions, without the `guard` key, both as written and as kept. */
   readonly definition: TSchema;
   /**
-   * What is kept of a definition that an operator wrote: passwords and keys are hashed. Both are JSON, checked against the
-   * schema, with secrets in the clear. `earlier` is what is kept now: a secret that is still the same keeps its hash.
-   * Gives what is kept already unchanged. Rejects with RECORD_INVALID. Absent: a definition is kept as it is written.
+   * Gives the form in which a definition is kept: passwords and keys are hashed. `earlier` is what is kept now, if
+   * anything: a secret that has not changed keeps its hash. Both arguments are JSON, checked against the schema, with
+   * secrets in the clear. A definition that is in its kept form already is returned unchanged. Rejects with
+   * RECORD_INVALID. Absent: a definition is kept as it is written.
    */
   keep?(
     definition: Readonly<Record<string, unknown>>,
     earlier: Readonly<Record<string, unknown>> | null,
   ): Promise<Record<string, unknown>>;
   /**
-   * Secrets arrive as `Secret`. Throws CHANNEL_INVALID for what the schema cannot see.
-   * The check throws AUTH_MISSING, AUTH_REJECTED (with a challenge) or AUTH_FORBIDDEN.
+   * Compiles a definition to a check of calls. Secrets arrive as `Secret`. Throws CHANNEL_INVALID for faults that the
+   * schema cannot see. The check throws AUTH_MISSING, AUTH_REJECTED (with a challenge) or AUTH_FORBIDDEN.
    */
   compile(definition: Readonly<Record<string, unknown>>): (call: Call) => Identity | Promise<Identity>;
 }

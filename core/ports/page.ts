@@ -1,8 +1,8 @@
-/** Stable: what stays is on exactly one page, whatever is created and removed meanwhile. */
+/** One page of a list. An item that stays is on exactly one page, even if others are created or removed meanwhile. */
 export interface Page<T> {
   readonly items: readonly T[];
-  /** For the next page; null on the last one. Opaque. A malformed one is refused with INPUT_INVALID. */
+  /** An opaque cursor for the next page; null on the last one. A malformed cursor is refused with INPUT_INVALID. */
   readonly next: string | null;
-  /** How many there are on all pages. */
+  /** The number of items on all pages together. */
   readonly total: number;
 }

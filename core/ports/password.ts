@@ -1,12 +1,16 @@
-/** Hashes passwords of people and programs, slowly on purpose, and checks them. */
+/** Hashes the passwords of people and programs, slowly by design, and verifies them. */
 export interface Passwords {
-  /** A text that holds algorithm, cost and salt, too (PHC string format). Rejects with RECORD_INVALID for what it does not take. */
+  /**
+   * A PHC string: the hash with its algorithm, cost and salt. Rejects with RECORD_INVALID for a password that it does not
+   * accept.
+   */
   hash(password: string): Promise<string>;
   /**
-   * Whether it is the password of that hash; one that was checked shortly before costs next to nothing and is answered
-   * without a promise. Null where there is no such user: false, after as long as a wrong password takes; the
-   * name goes into `password` then, so that the same guess for two such names counts as two. Rejects with
-   * SERVER_BUSY where more are waiting than can be checked, and with SECRET_UNREADABLE for what is no hash of this plugin's.
+   * True if the password has that hash. A password that was verified a short time before is answered from a cache,
+   * without a promise. Pass a `hash` of null for an unknown user: the answer is false, and takes as long as that to a
+   * wrong password; `password` must then include the user's name, so that one guess for two unknown names counts as
+   * two. Rejects with SERVER_BUSY if too many checks are waiting, and with SECRET_UNREADABLE if `hash` is not a hash
+   * of this plugin.
    */
   verify(password: string, hash: string | null): boolean | Promise<boolean>;
 }
