@@ -165,9 +165,8 @@ export class Channels {
   }
 
   /**
-   * Puts a changed definition in the place of the channel of that name, between two calls: no call finds it missing, and
-   * those in hand end as they would have. Throws as bind() does, also where the channel is another owner's, and it is
-   * what it was then.
+   * Replaces the channel of that name between two calls: no call finds it missing, and calls in flight end on the old
+   * definition. Throws as bind() does, or if the channel has another owner; the old channel then stays bound.
    */
   rebind(definition: ChannelDefinition, owner = OWN): Channel {
     const before = this.#earlier(definition.name, owner);
@@ -194,7 +193,7 @@ export class Channels {
     return entry !== undefined && (owner === undefined || entry.owner === owner);
   }
 
-  /** Calls in hand end as they would have. Throws CHANNEL_NOT_FOUND. */
+  /** Calls in flight end normally. Throws CHANNEL_NOT_FOUND. */
   unbind(name: string): void {
     const entry = this.#bound.get(name);
     if (entry === undefined) {
@@ -228,7 +227,7 @@ export class Channels {
   close(): void {
     this.#traffic.closed = new GantryError('SERVER_DRAINING', 'The server is stopping', { retryAfterMs: 1000 });
   }
-  /** Resolves once no call is in hand, at most after ms; says how many were left. */
+  /** Resolves with the number of calls that are left: once none is in flight, or after `ms`. */
   async drain(ms: number): Promise<number> {
     if (this.#traffic.inHand > 0) {
       await new Promise<void>((resolve) => {

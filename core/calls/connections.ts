@@ -195,7 +195,7 @@ export class Connections implements Outlets {
     return entry;
   }
 
-  /** Connects, and goes on trying where that may help; throws what no other try would mend. */
+  /** Connects, and keeps retrying in the background if that may help. Throws an error that no retry would fix. */
   async #establish(entry: Entry): Promise<void> {
     const { stopped } = entry;
     entry.trying = stopped;
@@ -208,7 +208,7 @@ export class Connections implements Outlets {
     if (!done && !stopped.signal.aborted) void this.#reconnect(entry);
   }
 
-  /** False where it is worth another try; throws what no other try would mend. */
+  /** False if a retry may help. Throws an error that no retry would fix. */
   async #connect(entry: Entry): Promise<boolean> {
     const { definition, stopped } = entry;
     const transport = this.#parts.transports.get(definition.transport) as Transport;
@@ -236,7 +236,7 @@ export class Connections implements Outlets {
     return true;
   }
 
-  /** Closes it once what it has in hand is done; nobody waits for that. */
+  /** Closes the replaced connection in the background, once its messages in flight are done. */
   #retire(name: string, live: Connection): void {
     live.close().catch((error: unknown) => this.#parts.log.warn({ connection: name, error }, 'close failed'));
   }

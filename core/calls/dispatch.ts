@@ -34,12 +34,12 @@ export interface Idempotent {
   run(call: Call, work: () => Reply | Promise<Reply>): Reply | Promise<Reply>;
 }
 
-/** Calls in hand, so that stopping can wait for them. */
+/** The calls in flight, so that stopping can wait for them. */
 export interface Traffic {
   inHand: number;
-  /** Null: open. Else what a new call is told. */
+  /** Null: open. Otherwise the error with which new calls are refused. */
   closed: GantryError | null;
-  /** Called when the last call in hand ended. */
+  /** Called when the last call in flight has ended. */
   empty: (() => void) | null;
   /** When this process was last seen awake, on the clock of `performance.now()`; Infinity: nobody looks. */
   seenAt: number;

@@ -54,12 +54,12 @@ export const IdempotencySettings = Type.Object(
 );
 export type IdempotencySettings = Required<Static<typeof IdempotencySettings>>;
 
-/** What is kept of a reply. Larger ones are not: a repeat is told that it was done. */
+/** The largest reply body that is kept. A repeat of a call with a larger one gets IDEMPOTENCY_RESULT_GONE. */
 const KEPT_BYTES = 512 * 1024;
 const FIRST_LOOK_MS = 15;
 const LAST_LOOK_MS = 250;
 
-/** A call in hand; `by` is new with each taking, and only its holder may renew or end it. */
+/** A call in flight. `by` is unique for each run, and only its holder may renew or end the mark. */
 interface Running {
   readonly state: 'running';
   readonly print: string;
@@ -113,9 +113,9 @@ export function idempotentBy(store: Idempotency | null, given: Partial<Idempoten
 }
 
 /**
- * Gives repeats of a call the result of the first one. The mark of a call in hand is a lease: where its server dies,
- * the next repeat takes it over and runs the call again. What the dead server had written by then nobody knows; the
- * `effects` of a service make that happen once.
+ * Gives repeats of a call the result of the first one. The mark of a call in flight is a lease: if its server dies, the
+ * next repeat takes the lease over and runs the call again. The dead server may have written something by then; a
+ * service uses `effects` to make its writes happen once.
  */
 export class Idempotency {
   readonly #parts: Parts;
@@ -183,7 +183,7 @@ export class Idempotency {
     const { kv, log } = this.#parts;
     const own = JSON.stringify(running);
     const stopRenewing = every(this.#clock, leaseMs / 3, () => {
-      // It ran out while this process slept, or the store was away: taken again where nobody has it by now.
+      // The lease expired while this process slept or the store was unavailable: take it again if nobody else has it.
       const renewed = kv.swap(key, own, own, leaseMs).then((held) => held || kv.swap(key, null, own, leaseMs));
       renewed.catch(() => {});
     });
@@ -204,7 +204,7 @@ export class Idempotency {
         if (!settled)
           log.debug({ cid: call.cid, channel: call.channel }, 'the result of a call with a key is not kept');
       };
-      // Its time was over, and the handler runs still: a repeat must not run beside it.
+      // The call timed out but its handler is still running: a repeat must not run beside it.
       if (call.late === null) await end();
       else call.late.then(end, end);
     }

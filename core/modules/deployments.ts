@@ -63,7 +63,7 @@ export class Deployments {
   }
 
   /**
-   * Deploys it in place of what was there: calls in hand end on the old one. A service of another module becomes this
+   * Deploys it in place of what was there: calls in flight end on the old one. A service of another module becomes this
    * one's: two modules cannot be kept with one service, so the other has lost it, and its own change is put later, or
    * never. Throws, and then all that was there stays.
    */

@@ -91,7 +91,7 @@ export interface BalancedStatus {
   readonly check: string;
 }
 
-/** How calls are spread, independent of the program that does it. The schema in core/cluster/balancing.ts describes each field. */
+/** How calls are spread, whichever program does it. The schema in core/cluster/balancing.ts describes each field. */
 export interface BalancerSettings {
   readonly binds: readonly {
     readonly host: string;

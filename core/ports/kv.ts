@@ -9,7 +9,7 @@ import type { GantryError } from '../errors.ts';
  * Times are measured by the store's clock. What one server wrote, every server reads from then on.
  */
 export interface Kv {
-  /** Null while the store answers; else why not, when it was last asked. It mends itself without being asked. */
+  /** Null while the store answers; otherwise why the last attempt failed. The plugin reconnects by itself. */
   readonly problem: GantryError | null;
   /** CONFLICT where the key is a hash. */
   get(key: string): Promise<string | null>;

@@ -14,8 +14,8 @@ export type { Page } from './page.ts';
  */
 export interface Odb {
   /**
-   * Null while the database answers and has room for changes; else why not, when it was last asked. Asking again is
-   * what mends it.
+   * Null while the database answers and has room for changes; otherwise why the last operation failed. The next
+   * operation that succeeds clears it.
    */
   readonly problem: GantryError | null;
   /** The revision of the last change. 0: there was none yet. */

@@ -1,8 +1,8 @@
 /** Hashes the passwords of people and programs, slowly by design, and verifies them. */
 export interface Passwords {
   /**
-   * A PHC string: the hash with its algorithm, cost and salt. Rejects with RECORD_INVALID for a password that it does not
-   * accept.
+   * A PHC string: the hash with its algorithm, cost and salt. Rejects with RECORD_INVALID for a password that it does
+   * not accept.
    */
   hash(password: string): Promise<string>;
   /**

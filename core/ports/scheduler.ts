@@ -91,7 +91,7 @@ export interface SchedulerStatus {
   readonly planned: number | null;
   /** Due longer ago than the time that a job gives itself, and not started; the longest first, at most 20. */
   readonly overdue: readonly { readonly job: string; readonly dueAt: Date; readonly lateMs: number }[];
-  /** Runs in hand on this server. */
+  /** Runs in flight on this server. */
   readonly inHand: readonly (RunKey & { readonly job: string | null; readonly service: string })[];
   /** Of the last look at the database, or null. */
   readonly waiting: number | null;
@@ -101,7 +101,7 @@ export interface SchedulerStatus {
   readonly counters: SchedulerCounters;
 }
 
-/** Since this process started, of runs that this server had in hand or decided on. */
+/** Counted since this process started, over the runs that this server executed or decided on. */
 export interface SchedulerCounters {
   readonly started: number;
   readonly succeeded: number;

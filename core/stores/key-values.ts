@@ -104,7 +104,7 @@ export async function locked<T>(
     return await work({ fence, signal: lost.signal });
   } finally {
     stopRenewing();
-    // It ends by itself where the store is away.
+    // If the store is unavailable, the lock expires by itself.
     await kv.release(name, fence).catch(() => false);
   }
 }
@@ -162,7 +162,7 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
     const before = await generations(tags).catch(() => null);
     const value = await make();
     const text = before === null ? undefined : JSON.stringify({ value, tags: before } satisfies Kept);
-    // Too large, or the store is away: then it is made again.
+    // If the value is too large or the store is unavailable, the next get() makes it again.
     if (text !== undefined) await kv.set(valueKey(key), text, { ttlMs }).catch(() => false);
     return value;
   };
