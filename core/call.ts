@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { type ErrorKind, GantryError, isGantryError } from './errors.ts';
 import type { Logger } from './log/log.ts';
 
-/** Writes a value in one format; the half of a codec that a call holds. */
+/** The half of a codec that writes values. A call holds the encoder of its reply. */
 export interface Encoder {
   /** The media types of the format; the first is written. `application/*+json` is allowed. */
   readonly contentTypes: readonly string[];
@@ -14,28 +14,28 @@ export interface Encoder {
   encode(value: unknown): string | Uint8Array;
 }
 
-/** Why a service runs: its schedule, a person, a period that was filled in, another's outcome, or a durable call. */
+/** Why a run exists: the schedule, a person, a backfill, the outcome of another job, or a durable call. */
 export type RunSource = 'schedule' | 'manual' | 'backfill' | 'follow' | 'call';
 
-/** What a transport knows of one message. Everything is optional; `body` alone is enough to make a call. */
+/** What a transport knows about one message. Everything is optional; `body` alone is enough to make a call. */
 export interface Message {
   /** The content, to be decoded with the channel's codec. */
   readonly body?: Uint8Array | string | null;
-  /** Instead of `body`: gives the decoded input. Called once, and only after the guard let the caller in. */
+  /** Returns the decoded input, in place of `body`. Called once, and only after the guard let the caller in. */
   read?(call: Call): unknown;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>;
-  /** What the address itself carried, e.g. path parameters. */
+  /** Parameters from the address, e.g. from the path. */
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string | readonly string[]>>;
-  /** What the caller wants done, where the transport has a word for it: an HTTP method, upper case. */
+  /** The HTTP method in upper case, or what another transport has in its place. */
   readonly method?: string;
   readonly path?: string;
   /** The caller's network address. */
   readonly remote?: string;
-  /** The correlation id that came with it; one is made where it is missing. */
+  /** The correlation id of the message. If it is missing, the call makes one. */
   readonly cid?: string | undefined;
-  /** W3C Trace Context, handed on to outgoing calls as it came. */
+  /** W3C Trace Context, passed on to outgoing calls unchanged. */
   readonly traceparent?: string | undefined;
   readonly tracestate?: string | undefined;
 }
@@ -45,62 +45,62 @@ export interface Firing {
   /** Null for a durable call. */
   readonly job: string | null;
   /**
-   * The same for all attempts, and for nothing else: good as an idempotency key for what is done elsewhere. At most 100
-   * ASCII characters.
+   * Unique to this run and the same for all its attempts, so it can serve as an idempotency key in other systems. At
+   * most 100 ASCII characters.
    */
   readonly token: string;
   readonly dueAt: Date;
   /** From 1. */
   readonly attempt: number;
   readonly source: RunSource;
-  /** Whose run it is: what an effect in the database is bound to. */
+  /** The owner of the run. Effects in the database are bound to it. */
   readonly owner: string;
 }
 
-/** Who calls, as a guard found out. */
+/** The caller, as established by a guard. */
 export interface Identity {
   readonly name: string;
   readonly roles: readonly string[];
 }
 
-/** How a call ended. `body` is encoded, or a stream to be passed on. */
+/** How a call ended. `body` is encoded, or a stream to pass on. */
 export interface Reply {
-  /** 'ok' or the kind of the failure; each transport has its own words for it. */
+  /** 'ok', or the kind of the failure. Each transport translates it, e.g. to an HTTP status. */
   readonly outcome: 'ok' | ErrorKind;
   readonly body: Uint8Array | string | Readable | null;
   readonly contentType: string;
   readonly error: GantryError | null;
 }
 
-/** What a service may say about its reply beside its output. Transports use what they have a place for. */
+/** What a service may set on its reply beside the output. A transport ignores what it has no place for. */
 export interface ReplyNotes {
   /** An HTTP status, e.g. 201. */
   status?: number;
   headers?: Record<string, string>;
-  /** For a reply of bytes or a stream. */
+  /** The content type of a reply that is bytes or a stream. */
   contentType?: string;
 }
 
 export interface InvokeOptions {
-  /** Never longer than what the calling call has left. */
+  /** Limited by the time that the invoking call has left. */
   readonly timeoutMs?: number;
-  /** For a service with a handler for each verb: which one. Default: the calling call's. */
+  /** Which handler to run, for a service with a handler for each verb. Default: the verb of the invoking call. */
   readonly verb?: string;
 }
 
-/** How a call is treated that must not be forgotten. */
+/** Options of a durable call. */
 export interface DurableOptions {
-  /** In all, the first one included. Default: 10. */
+  /** Attempts in all, including the first. Default: 10. */
   readonly attempts?: number;
-  /** Before the second attempt; doubles with each. Default: 1000. */
+  /** Wait before the second attempt; it doubles with each further one. Default: 1000. */
   readonly backoffMs?: number;
   /** Default: 5 minutes. */
   readonly maxBackoffMs?: number;
-  /** Not started earlier. Default: 0. */
+  /** The call is not started before this time has passed. Default: 0. */
   readonly afterMs?: number;
   /**
-   * Of the same service and key only the first call is kept, for as long as that is in the history. At most 200
-   * characters. Default: each call is one of its own.
+   * Deduplicates: of all calls of one service with the same key only the first is kept, as long as it is in the
+   * history. At most 200 characters. Default: no deduplication.
    */
   readonly key?: string;
 }
@@ -108,19 +108,20 @@ export interface DurableOptions {
 export interface AsyncOptions extends InvokeOptions {
   readonly callback?: Target | undefined;
   /**
-   * Kept in the database before this resolves, and run at least once by some server, again after failures and crashes;
-   * what fails for good is in the list of dead ones. Needs the scheduler. The input is JSON.
+   * Stores the call in the database before the promise resolves. Some server runs it at least once, and again after
+   * failures and crashes. A call whose attempts are used up is listed as dead. Needs the scheduler; the input must be
+   * JSON.
    */
   readonly durable?: boolean | DurableOptions | undefined;
 }
 
 export interface RetryOptions extends InvokeOptions {
-  /** Tries in all, the first one included. Default 3. */
+  /** Attempts in all, including the first. Default: 3. */
   readonly attempts?: number;
-  /** Before the second try; doubles with each. Default 100. */
+  /** Wait before the second attempt; it doubles with each further one. Default: 100. */
   readonly backoffMs?: number;
   readonly maxBackoffMs?: number;
-  /** Which failures are worth another try. Default: those of kind busy, unavailable and timeout. */
+  /** Whether to try again after a failure. Default: after those of kind busy, unavailable and timeout. */
   readonly when?: (error: GantryError) => boolean;
 }
 
@@ -129,7 +130,7 @@ export type Outcome<T = unknown> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly error: GantryError };
 
-/** Names of services and their types, filled by declaration merging; an unlisted name takes and gives unknown. */
+/** Types of services by name, filled by declaration merging. Input and output of an unlisted name are `unknown`. */
 // biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
 export interface ServiceRegistry {}
 
@@ -159,7 +160,7 @@ export interface Work {
 export interface Invoker {
   readonly log: Logger;
   invoke(target: Target, input: unknown, from: Call, options: InvokeOptions): Promise<unknown>;
-  /** Gives the token of a durable one; undefined of another. */
+  /** Returns the token of a durable call; undefined for any other. */
   invokeAsync(target: Target, input: unknown, from: Call, options: AsyncOptions): Promise<string> | undefined;
   parallel(work: readonly Work[], from: Call, options: InvokeOptions): Promise<Outcome[]>;
   fanOut(
@@ -172,32 +173,32 @@ export interface Invoker {
 
 const NOTHING = Object.freeze({});
 const LONGEST_KEY = 255;
-/** RFC 9110, 9.2.1: these change nothing. */
+/** Safe methods (RFC 9110, 9.2.1). */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
 
-/** One message on its way. The only object that the core allocates for it. */
+/** One message being handled. It is the only object that the core allocates for it. */
 export class Call {
   readonly cid: string;
   /** The channel that it came through. */
   readonly channel: string;
   /** What the transport knows. */
   readonly message: Message;
-  /** Decoded and checked. */
+  /** Decoded and validated. */
   input: unknown = undefined;
   identity: Identity | null = null;
-  /** The shared security definition that let the caller in; null where the channel has its own, or none. */
+  /** The shared security definition that let the caller in; null if the channel has its own or none. */
   security: string | null = null;
-  /** The format of the reply, where the caller chose one. */
+  /** The format that the caller chose for the reply; null if it chose none. */
   encoder: Encoder | null = null;
-  /** What the scheduler runs it for; null for a call that came otherwise. */
+  /** The job firing or durable call that the scheduler runs; null for any other call. */
   firing: Firing | null = null;
   /** On the clock of `performance.now()`. */
   deadlineAt = Number.POSITIVE_INFINITY;
-  /** What still runs of it though its time is over. */
+  /** The work that still runs after the call timed out. */
   late: Promise<unknown> | null = null;
-  /** Set by the dispatch; a call that never ran has none. */
+  /** Set by the dispatch; null until the call runs. */
   invoker: Invoker | null = null;
-  /** The call on whose behalf this one was made, or null. */
+  /** The call that invoked this one, or null. */
   readonly parent: Call | null;
   #notes: ReplyNotes | null = null;
   #abort: AbortController | null = null;
@@ -227,7 +228,9 @@ export class Call {
   get method(): string | undefined {
     return this.message.method;
   }
-  /** Which handler of a service by verbs is meant: the message's method, or what the invoking service asked for. */
+  /**
+   * Selects the handler of a service with verbs: the verb that the invoking service chose, else the message's method.
+   */
   get verb(): string | undefined {
     return this.#verb ?? this.message.method;
   }
@@ -238,15 +241,16 @@ export class Call {
     return this.message.remote;
   }
 
-  /** Whether it asks for nothing to be changed. */
+  /** Whether its method is safe (RFC 9110, 9.2.1): the caller asks for no change. */
   get isSafe(): boolean {
     return SAFE.has(this.message.method ?? '');
   }
 
   /**
-   * Stands for the call and all its repeats: made of its `Idempotency-Key`, its channel and its caller, so that nobody
-   * meets another's key; all callers of a channel without a guard are one. 64 hex digits. Null where there is no key, the
-   * channel takes no notice of it, or the call is safe. Of what the scheduler runs it stands for all attempts. Throws INPUT_INVALID.
+   * Identifies the call and all its repeats, as 64 hex digits. It is a hash of the `Idempotency-Key`, the channel and
+   * the caller, so that the keys of two callers never collide; all callers of a channel without a guard count as one.
+   * For a run of the scheduler it identifies all attempts. Null if there is no key, the channel ignores it, or the call
+   * is safe. Throws INPUT_INVALID for a malformed key.
    */
   get idempotencyKey(): string | null {
     if (this.#idempotencyKey !== undefined) return this.#idempotencyKey;
@@ -260,36 +264,36 @@ export class Call {
     if (this.parent !== null) return this.parent.idempotencyKey;
     const whose = JSON.stringify([this.channel, this.security, this.identity?.name ?? null, keyOf(given)]);
     const key = createHash('sha256').update(whose).digest('hex');
-    // Who looks before the guard has spoken does not know the caller.
+    // Not cached before the guard has run: the caller is not known yet.
     if (this.identity !== null) this.#idempotencyKey = key;
     return key;
   }
-  /** The channel takes no notice of the key that came with it. */
+  /** Called by a channel that ignores idempotency keys: from then on `idempotencyKey` is null. */
   ignoreKey(): void {
     this.#idempotencyKey = null;
   }
 
-  /** Carries the call's id and channel. */
+  /** A logger whose lines carry the call's id and channel. */
   get log(): Logger {
     if (this.#log !== null) return this.#log;
     if (this.invoker === null) throw new GantryError('SERVICE_FAILED', 'A call has a logger only while it runs');
     return (this.#log = this.invoker.log.child({ cid: this.cid, channel: this.channel }));
   }
 
-  /** Status, headers and content type of the reply, for a transport that has them. */
+  /** Status, headers and content type of the reply, to be set by the service. Transports without them ignore them. */
   get reply(): ReplyNotes {
     return (this.#notes ??= {});
   }
-  /** The same, null where the service said nothing. */
+  /** What the service set on `reply`; null if it did not use it. */
   get notes(): ReplyNotes | null {
     return this.#notes;
   }
 
-  /** Fires when the call timed out, its caller went away, or the call above it ended so. Made on first use. */
+  /** Aborts when the call times out, its caller disconnects, or its parent is aborted. Made on first use. */
   get signal(): AbortSignal {
     if (this.#abort === null) {
       this.#abort = new AbortController();
-      // As many as a service has sends and invocations under way: no leak, so no warning.
+      // Each send and invocation in flight adds a listener; many of them are no leak, so Node must not warn.
       setMaxListeners(0, this.#abort.signal);
       if (this.#reason !== undefined) this.#abort.abort(this.#reason);
     }
@@ -298,7 +302,7 @@ export class Call {
   get aborted(): boolean {
     return this.#reason !== undefined;
   }
-  /** What is left until the deadline, in ms; Infinity without one. */
+  /** Time until the deadline; Infinity without one. */
   get remainingMs(): number {
     return Math.max(0, this.deadlineAt - performance.now());
   }
@@ -313,14 +317,17 @@ export class Call {
     if (this.#listeners !== null) for (const listener of this.#listeners) listener();
   }
 
-  /** Like listening to the signal, for a fraction of its cost. Not called for a call that was aborted before. */
+  /**
+   * Cheaper than a listener on the signal. The listener is not called if the call was aborted already. Returns a
+   * function that removes it.
+   */
   onAbort(listener: () => void): () => void {
     const listeners = (this.#listeners ??= new Set());
     listeners.add(listener);
     return () => void listeners.delete(listener);
   }
 
-  /** A call made on behalf of this one: the same id, caller and message, and not after this one's deadline. */
+  /** A call on behalf of this one, with the same id, caller, message and deadline. */
   child(verb: string | undefined = this.#verb): Call {
     const child = new Call(this.channel, this.message, this);
     child.#verb = verb;
@@ -333,7 +340,7 @@ export class Call {
     if (this.#reason !== undefined) child.abort(this.#reason);
     return child;
   }
-  /** The child ended. */
+  /** To be called when the child has ended. */
   release(child: Call): void {
     this.#children?.delete(child);
   }
@@ -344,7 +351,8 @@ export class Call {
   }
   /**
    * Runs another service and does not wait; a failure is logged. `callback` gets `{ cid, service, ok, value | error }`.
-   * With `durable` it resolves, with the call's token, once the call is kept; what rejects may not be kept.
+   * With `durable` it returns a promise of the call's token, which resolves once the call is stored. If it rejects, the
+   * call may not be stored.
    */
   invokeAsync<const T extends Target, const O extends AsyncOptions = AsyncOptions>(
     target: T,
@@ -353,15 +361,15 @@ export class Call {
   ): O extends { readonly durable: true | DurableOptions } ? Promise<string> : void {
     return this.#running().invokeAsync(target, input, this, options ?? {}) as never;
   }
-  /** Runs several at once and waits for all; outcomes are in the order of the work. */
+  /** Runs several services at once and waits for all. The outcomes are in the order of the work. */
   parallel(work: readonly Work[], options: InvokeOptions = {}): Promise<Outcome[]> {
     return this.#running().parallel(work, this, options);
   }
-  /** Runs several at once and does not wait: `onEach` is invoked with each outcome, `onFinal` with all of them. */
+  /** Runs several services at once and does not wait. `onEach` is invoked with each outcome, `onFinal` with all. */
   fanOut(work: readonly Work[], options: InvokeOptions & { onEach?: Target; onFinal?: Target }): void {
     this.#running().fanOut(work, this, options);
   }
-  /** Like invoke, and again with back-off after a failure that may pass. */
+  /** Like invoke(), and tries again with exponential back-off after a failure that may be temporary. */
   retry<const T extends Target>(target: T, input: InputOf<T>, options: RetryOptions = {}): Promise<OutputOf<T>> {
     return this.#running().retry(target, input, this, options) as Promise<OutputOf<T>>;
   }
@@ -372,7 +380,7 @@ export class Call {
   }
 }
 
-/** draft-ietf-httpapi-idempotency-key-header has it as a string in quotes (RFC 8941); most send it without. */
+/** draft-ietf-httpapi-idempotency-key-header defines a quoted string (RFC 8941); most callers omit the quotes. */
 function keyOf(given: string | readonly string[]): string {
   const text = typeof given === 'string' ? given.trim() : '';
   const key = /^"(.*)"$/.exec(text)?.[1] ?? text;

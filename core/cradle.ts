@@ -41,7 +41,7 @@ import {
 import type { KeyValues } from './stores/key-values.ts';
 import type { Sessions } from './users/sessions.ts';
 
-/** Every token that a plugin can be given. */
+/** Every token that a plugin can ask for. */
 export interface Cradle {
   server: ServerInfo;
   logs: Logs;
@@ -49,12 +49,12 @@ export interface Cradle {
   channels: Channels;
   connections: Connections;
   securities: Securities;
-  /** Where a kv plugin is loaded and the config has a token for the cluster. */
+  /** Present if a kv plugin is loaded and the config has a cluster token. */
   cluster: Cluster;
-  /** Where an odb plugin is loaded. */
+  /** Present if an odb plugin is loaded. */
   records: Records;
   sessions: Sessions;
-  /** The jobs that this server knows of; empty where no odb plugin is loaded. */
+  /** The jobs that this server knows of; empty if no odb plugin is loaded. */
   timetable: Timetable;
   /** The kinds of records that plugins bring, by name. */
   kinds: ReadonlyMap<string, Kind>;
@@ -81,20 +81,20 @@ export interface Plugin<
   N extends keyof Cradle = keyof Cradle,
   W extends keyof Cradle = keyof Cradle,
 > {
-  /** `<port>.<name>`, e.g. `transport.rest`: the folder, the config key, the log field. */
+  /** `<port>.<name>`, e.g. `transport.rest`. It also names the folder, the config key and the log field. */
   readonly id: `${P}.${string}`;
   readonly api: typeof API;
   /** Schema of the plugin's config block. Unknown keys are errors. */
   readonly config: C;
-  /** What it is given. Asking is what orders the start. */
+  /** Tokens that create() is given. They also decide the order of the start. */
   readonly needs?: readonly N[];
-  /** Like needs, but null where no plugin gives it. */
+  /** Like `needs`, but null if no plugin provides it. */
   readonly wants?: readonly W[];
-  /** Builds the instance. Sync, no I/O: connecting belongs in start(). Hooks are tapped here. */
+  /** Makes the instance and taps hooks. Synchronous and without I/O: connecting belongs in start(). */
   create(given: Pick<Cradle, N> & { [T in W]: Cradle[T] | null } & Own<C>): Ports[P] & Lifecycle;
 }
 
-/** What each plugin gets of its own, without asking. */
+/** What each plugin is given without asking. */
 export interface Own<C extends TSchema = TSchema> {
   /** The config key: the plugin's id, or another one for a second instance. */
   readonly id: string;
@@ -115,70 +115,70 @@ export function definePlugin<
   return plugin;
 }
 
-/** The plugins whose parts of a definition have schemas of their own, by name. */
+/** The plugins that have schemas for parts of a definition, by name. */
 export interface LoadedPlugins {
   readonly transports: ReadonlyMap<string, Pick<Transport, 'address' | 'settings' | 'options'>>;
   readonly guards: ReadonlyMap<string, Pick<Guard, 'definition'>>;
 }
 
-/** What `create` is given. */
+/** What `create` of a service is given. */
 export interface ServiceDeps<E extends ErrorTable = ErrorTable> {
   readonly log: Logger;
-  /** The load balancer that this process looks after; null where it looks after none. */
+  /** The load balancer that this process manages; null if no balancer plugin is loaded. */
   readonly balancer: Balancer | null;
-  /** The servers that work together; null where this process is none of a cluster. */
+  /** The servers of the cluster; null if this process is not a member of one. */
   readonly cluster: Cluster | null;
-  /** Texts that mean the same in different systems; null where no ODB plugin is loaded. */
+  /** Tables that translate texts from one system to another; null if no odb plugin is loaded. */
   readonly dictionaries: Dictionaries | null;
-  /** Makes an effect in the database happen once; null where no ODB plugin is loaded. */
+  /** Makes an effect in the database happen once; null if no odb plugin is loaded. */
   readonly effects: Effects | null;
-  /** What all servers share and may lose; null where no kv plugin is loaded. */
+  /** Key-values that all servers share and that may be lost; null if no kv plugin is loaded. */
   readonly kv: KeyValues | null;
   /** Outgoing connections: `connections.get('crm').send(...)`. */
   readonly connections: Outlets;
   /** Makes this service's declared errors: `throw errors.OUT_OF_STOCK('...')`. */
   readonly errors: Raise<E>;
-  /** Every kind of record that there is. */
+  /** Every kind of record. */
   readonly kinds: Kinds;
-  /** What is loaded, with the schemas of what it takes. */
+  /** The loaded transports and guards, with their schemas. */
   readonly plugins: LoadedPlugins;
-  /** What changes while running; null where no ODB plugin is loaded. */
+  /** The definitions that can be changed at run time; null if no odb plugin is loaded. */
   readonly records: Records | null;
-  /** Makes, changes and removes jobs; null where no ODB plugin is loaded. */
+  /** Makes, changes and removes jobs; null if no odb plugin is loaded. */
   readonly schedule: Schedules | null;
-  /** What runs jobs and durable calls; null where no scheduler plugin is loaded. */
+  /** Runs jobs and durable calls; null if no scheduler plugin is loaded. */
   readonly scheduler: Scheduler | null;
   readonly server: ServerInfo;
   readonly services: ServiceNames;
-  /** Sessions of users; null where no ODB plugin is loaded. */
+  /** Sessions of users; null if no odb plugin is loaded. */
   readonly sessions: Sessions | null;
-  /** Null where no stats plugin is loaded. */
+  /** Null if no stats plugin is loaded. */
   readonly stats: Stats | null;
 }
 
 /**
- * What a schema describes. The schema is taken from `input` and `output` alone: to infer it from a handler's types as well
- * would take the compiler 1.2 million instantiations, most of the time of a type check.
+ * The type that a schema describes. The schema is inferred from `input` and `output` alone: inferring it from a
+ * handler's types as well would cost the compiler 1.2 million instantiations, most of the time of a type check.
  */
 type Described<S extends TSchema> = NoInfer<Static<S>>;
 
 /** What `defineService` takes. */
 export interface ServiceDefinition<I extends TSchema, O extends TSchema, E extends ErrorTable> {
-  /** `<area>.<thing>.<verb>`; taken from the file's path where it is not given. */
+  /** `<area>.<thing>.<verb>`. Default: derived from the file's path. */
   readonly name?: string;
   readonly description?: string;
-  /** `Stream` or `Bytes` for a body as it comes. */
+  /** The schema of the input; `Stream` or `Bytes` for the raw body. */
   readonly input: I;
-  /** What the schema does not name is not sent. */
+  /** The schema of the output. Properties that it does not name are not sent. */
   readonly output: O;
   readonly errors?: E;
-  /** Free; for tools and features, e.g. `{ owner: 'billing' }`. */
+  /** Free-form data for tools and features, e.g. `{ owner: 'billing' }`. */
   readonly attributes?: Readonly<Record<string, unknown>>;
-  /** Longest run of one call. Default: the channel's. */
+  /** Timeout of one call. Default: the channel's. */
   readonly timeoutMs?: number;
   /**
-   * Run once before a module with it is taken, on one server, with the connections of that server: what it throws refuses
-   * the module. `run` calls the service and gives its output.
+   * Runs once on one server, with that server's connections, before a module with this service is accepted. If it
+   * throws, the module is refused. `run` calls the service and returns its output.
    */
   selfTest?(
     run: (input: Described<I>, options?: { readonly verb?: string }) => Promise<Described<O>>,
@@ -187,14 +187,14 @@ export interface ServiceDefinition<I extends TSchema, O extends TSchema, E exten
   create(deps: ServiceDeps<E>): Handlers<Described<I>, Described<O>>;
 }
 
-/** Gives a service its types; returns it, branded, so that a folder of files knows a service when it sees one. */
+/** Gives a service its types. Returns a branded copy, by which the loader recognises the service of a file. */
 export function defineService<I extends TSchema, O extends TSchema, const E extends ErrorTable = Record<never, never>>(
   definition: ServiceDefinition<I, O, E>,
 ): Service & { readonly '~io'?: { input: Static<I>; output: Static<O> } } {
   return Object.assign({}, definition, { [SERVICE]: true }) as unknown as Service;
 }
 
-/** The services of a file that depend on what is loaded, e.g. one for each kind of record. Each of them has a name. */
+/** Defines services that depend on what is loaded, e.g. one for each kind of record. Each of them must have a name. */
 export function defineServices(
   make: (deps: ServiceDeps) => readonly Service[],
 ): (deps: ServiceDeps) => readonly Service[] {

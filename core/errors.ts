@@ -1,6 +1,4 @@
-/** What went wrong, in which class, and what to do about it. */
-
-/** Transports translate kinds and nothing finer; the table is in ARCHITECTURE.md. */
+/** The class of an error. Transports translate kinds, not codes; the table is in ARCHITECTURE.md. */
 export type ErrorKind =
   | 'invalid'
   | 'unauthorized'
@@ -13,7 +11,7 @@ export type ErrorKind =
   | 'bug'
   | 'setup';
 
-/** The one table of codes. A code belongs to one kind. */
+/** All codes of the core. Each code belongs to one kind. */
 export const CODES = {
   // for the operator: the process does not start
   CONFIG_INVALID: 'setup',
@@ -30,7 +28,7 @@ export const CODES = {
   HOOK_MISUSED: 'setup',
   KEY_INVALID: 'setup',
   SNAPSHOT_INVALID: 'setup',
-  // definitions that change while running
+  // definitions that change at run time
   CHANNEL_INVALID: 'invalid',
   CHANNEL_DUPLICATE: 'conflict',
   CHANNEL_NOT_FOUND: 'missing',
@@ -51,12 +49,12 @@ export const CODES = {
   ODB_UNAVAILABLE: 'unavailable',
   ODB_FAILED: 'bug',
   SECRET_UNREADABLE: 'bug',
-  // what servers share, and what is between them and their callers
+  // the cluster, its store and its balancer
   KV_UNAVAILABLE: 'unavailable',
   BALANCER_FAILED: 'unavailable',
   BALANCER_REFUSED: 'invalid',
   CLUSTER_REFUSED: 'setup',
-  // services that are deployed while running
+  // services that are deployed at run time
   MODULE_INVALID: 'invalid',
   CHECK_FAILED: 'unavailable',
   // jobs and durable calls
@@ -91,7 +89,7 @@ export const CODES = {
   OUTGOING_TIMEOUT: 'timeout',
   OUTGOING_REJECTED: 'bug',
   OUTGOING_MALFORMED: 'bug',
-  // for a service that needs no code of its own
+  // general codes, for services that declare none
   INVALID: 'invalid',
   FORBIDDEN: 'forbidden',
   NOT_FOUND: 'missing',
@@ -103,7 +101,7 @@ export const CODES = {
 
 export type ErrorCode = keyof typeof CODES;
 
-/** One thing that is wrong with a value: where, what was expected, what was there, how to mend it. */
+/** One thing that is wrong with a value: where it is, what was expected, what was found, and how to fix it. */
 export interface Problem {
   /** JSON pointer (RFC 6901) in a call's input; a dotted key path in a config. */
   readonly path: string;
@@ -120,21 +118,21 @@ export interface ErrorOptions {
   readonly hint?: string | undefined;
   /** For the caller: each thing that is wrong. */
   readonly problems?: readonly Problem[];
-  /** What was thrown below; it is logged and never leaves the process. */
+  /** The underlying error. It is logged and never leaves the process. */
   readonly cause?: unknown;
-  /** Only for a code that a service declared itself; a code of the table has its kind. */
+  /** Required for a code that is not in the table above. */
   readonly kind?: ErrorKind;
   /** How long the caller should wait before it tries again. */
   readonly retryAfterMs?: number;
-  /** The challenge of a refused caller, as `WWW-Authenticate` has it (RFC 9110, 11.6.1). */
+  /** The challenge for a refused caller: the value of `WWW-Authenticate` (RFC 9110, 11.6.1). */
   readonly challenge?: string;
-  /** For a service that calls on: what the other side answered. */
+  /** The answer of the other system, for a service that called it. */
   readonly answer?: unknown;
 }
 
 const BRAND = Symbol.for('gantry.error');
 
-/** Every failure raised on purpose. `message` is for the caller, `hint` for the operator, `cause` for the log. */
+/** Any failure raised on purpose. `message` is for the caller, `hint` for the operator, `cause` for the log. */
 export class GantryError extends Error {
   readonly [BRAND] = true;
   readonly code: string;
@@ -165,28 +163,28 @@ export class GantryError extends Error {
   }
 }
 
-/** By brand, not by `instanceof`: a third party's plugin may bring a second copy of this class. */
+/** Tests a brand instead of `instanceof`: a third-party plugin may bring a second copy of this class. */
 export function isGantryError(thrown: unknown): thrown is GantryError {
   try {
     return typeof thrown === 'object' && thrown !== null && (thrown as { [BRAND]?: unknown })[BRAND] === true;
   } catch {
-    // A proxy, e.g., throws at who looks.
+    // A property access may throw, e.g. on a proxy.
     return false;
   }
 }
 
-/** Anything thrown becomes a GantryError once; what is not ours is hidden behind SERVICE_FAILED. */
+/** Returns a GantryError unchanged, and wraps anything else as the cause of SERVICE_FAILED. */
 export function toGantryError(thrown: unknown): GantryError {
   return isGantryError(thrown) ? thrown : new GantryError('SERVICE_FAILED', 'The service failed', { cause: thrown });
 }
 
-/** Throws CONFIG_INVALID that lists all problems; does nothing where there are none. */
+/** Throws CONFIG_INVALID with all problems; does nothing if there are none. */
 export function refuse(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   throw new GantryError('CONFIG_INVALID', `The configuration has ${problems.length} problem(s)`, { problems });
 }
 
-/** One line per fact of a problem, for a person. */
+/** A problem as text for a person, one line per fact. */
 export function explain(problem: Problem): string {
   const { plugin, path: at, message, expected, got, hint } = problem;
   const where = plugin === undefined ? at : `${at} (plugin ${plugin})`;
@@ -216,9 +214,9 @@ export function toFault(error: GantryError, cid: string): Fault {
     : { code, kind, message, cid, errors: problems };
 }
 
-/** The known name nearest to a mistyped one, as the end of a sentence; '' when nothing is near. */
+/** A question that suggests the known name nearest to a mistyped one; '' if none is near. */
 export function didYouMean(given: string, known: Iterable<string>): string {
-  // Of a record that was changed by hand, it may be missing.
+  // The name may be missing in a record that was edited by hand.
   if (typeof given !== 'string') return '';
   let best = '';
   let least = Math.max(2, Math.floor(given.length / 3)) + 1;

@@ -7,10 +7,12 @@ interface About {
   readonly channels: readonly ChannelDefinition[];
 }
 
-/** Of the channels of the config, how many addresses are told one by one. */
+/** How many addresses of the config's channels are listed one by one. */
 const SHOWN = 20;
 
-/** What a process says when it is ready: where its channels are, where it keeps what it keeps, and a call to try. */
+/**
+ * The text that a process prints when it is ready: the addresses of its channels, its data folder, and a call to try.
+ */
 export function greeting(version: string, about: About, endpoints: readonly Endpoint[]): string {
   const { name, data, channels } = about;
   const services = new Map(channels.map((one) => [one.name, one.service]));
@@ -27,7 +29,7 @@ export function greeting(version: string, about: About, endpoints: readonly Endp
   return `\n${lines.join('\n')}\n\n`;
 }
 
-/** Those of plugins, which name their channels `<own name>/<...>`, and records: a line each. */
+/** One line for the channels of each plugin (named `<plugin>/<...>`), and one for the channels that are records. */
 function groups(endpoints: readonly Endpoint[]): string[][] {
   const urls = new Map<string, string[]>();
   for (const { channel, address } of endpoints) {
@@ -39,13 +41,13 @@ function groups(endpoints: readonly Endpoint[]): string[][] {
   return [...urls].map(([owner, list]) => ['', `${beginningOf(list)}...`, `${list.length} ${owner}`]);
 }
 
-/** 'GET http://...' in two; other transports have other addresses. */
+/** Splits 'GET http://...' into method and URL. An address of another form has no method. */
 function split(address: string): [string, string] {
   const [, method = '', url = address] = /^([A-Z]+) (.+)$/.exec(address) ?? [];
   return [method, url];
 }
 
-/** What all begin with, up to a slash. */
+/** The common prefix, up to a slash. */
 function beginningOf([first = '', ...others]: readonly string[]): string {
   let end = first.length;
   for (const other of others) while (!other.startsWith(first.slice(0, end))) end--;

@@ -5,7 +5,7 @@ import type { RunKey, RunOutcome, RunSource } from './ports/runs.ts';
 import type { Channel } from './ports/transport.ts';
 import type { Service } from './service.ts';
 
-/** One message that left through a connection. */
+/** One message that was sent through a connection. */
 export interface Sent {
   readonly connection: string;
   readonly transport: string;
@@ -14,23 +14,23 @@ export interface Sent {
   readonly call: Call | null;
 }
 
-/** One attempt of a job's firing or of a durable call that this server ran, or decided not to run. */
+/** One attempt of a job's firing or of a durable call that this server ran or decided not to run. */
 export interface Fired extends RunKey {
   /** Null for a durable call. */
   readonly job: string | null;
   readonly service: string;
   readonly source: RunSource;
   readonly dueAt: Date;
-  /** Null where it was skipped or missed. */
+  /** Null if it was skipped or missed. */
   readonly startedAt: Date | null;
   readonly ms: number;
-  /** From when it was due, or ready to be tried again, to its start. */
+  /** Time from when it was due (or ready for another attempt) to its start. */
   readonly latenessMs: number;
   readonly outcome: RunOutcome;
   readonly error: GantryError | null;
 }
 
-/** The whole catalogue. A hook that is not in this table does not exist. */
+/** Makes all hooks that exist. */
 export function createHooks() {
   return Object.freeze({
     // the life of a server
@@ -44,20 +44,20 @@ export function createHooks() {
     draining: new AsyncParallelHook<[]>([]),
     // the life of a call
     received: new SyncHook<[Call]>(['call']),
-    /** A reply given here is the answer; the service is not run. */
+    /** If a tap returns a reply, that is the answer, and the service is not run. */
     before: new AsyncSeriesBailHook<[Call], Reply | undefined>(['call']),
-    /** Gives the output on, changed or not. */
+    /** Each tap returns the output, changed or not, for the next one. */
     after: new AsyncSeriesWaterfallHook<[unknown, Call]>(['output', 'call']),
     failed: new SyncHook<[GantryError, Call]>(['error', 'call']),
-    /** The reply is made. ms counts from receipt. */
+    /** Called with the finished reply and the milliseconds since receipt. */
     done: new SyncHook<[Call, Reply, number]>(['call', 'reply', 'ms']),
     sent: new SyncHook<[Sent]>(['sent']),
-    /** Its outcome is written. */
+    /** Called when the outcome of an attempt is stored. */
     fired: new SyncHook<[Fired]>(['fired']),
   });
 }
 
 export type Hooks = ReturnType<typeof createHooks>;
 
-/** Those whose taps decide something: what they throw is the call's (or the boot's) error. */
+/** Hooks whose taps can fail the call (or the start): what a tap throws becomes its error. */
 export const DECIDING: ReadonlySet<string> = new Set(['before', 'after', 'ready', 'draining']);

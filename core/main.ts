@@ -20,7 +20,7 @@ interface Options {
 }
 const COMMANDS: Readonly<Record<string, Command>> = { start, check, schema };
 
-// Nobody reads what is said to people, or there is no room for it: the work goes on.
+// A closed pipe or a full disk on stdout or stderr must not end the server.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
 
@@ -35,13 +35,13 @@ async function main(): Promise<void> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined) throw misused(`There is no command '${name}'. ${didYouMean(name, Object.keys(COMMANDS))}`);
   if (positionals.length > 1) throw misused(`'${positionals[1]}' is one word too many.`);
-  // Before the config is read, which says what becomes of it.
+  // Set before the config is read, because the config refers to it.
   if (values.install === true) process.env['GANTRY_INSTALL'] = 'true';
   const config = values.config ?? process.env['GANTRY_CONFIG'] ?? path.join(home, 'config/default.yaml');
   await command({ config, ...(values.out === undefined ? {} : { out: values.out }) });
 }
 
-/** Everything else administers a server that runs, and is not loaded where one is started. */
+/** Runs a command that administers a running server. Its code is loaded only for such a command. */
 async function client(): Promise<void> {
   const { runClient } = await import('./cli/index.ts');
   const { stdin, stdout, stderr, env } = process;
@@ -65,7 +65,7 @@ function parsed() {
   }
 }
 
-/** As a client of a server tells it, too: see EXITS there. */
+/** A mistake on the command line. The process exits with 2, as the client does (see EXITS in core/cli). */
 function misused(what: string): GantryError {
   return new GantryError('USAGE', what.trim(), { kind: 'setup', hint: `\n${USAGE}` });
 }
@@ -76,7 +76,7 @@ async function start({ config: file }: Options): Promise<void> {
   const { Logs } = await import('./log/log.ts');
   const { config, loaded, problems, options } = await blueprintOf(file, version);
   const logs = new Logs({ ...config.log, server: config.name });
-  // Given to the process before there is one to stop.
+  // The process needs this function before onSignals() can make it.
   const restart = { now: () => {} };
   const own = new Process({ ...options, logs, onRestart: () => restart.now() }).create(loaded, problems);
   restart.now = onSignals(own, logs);
@@ -96,7 +96,10 @@ async function start({ config: file }: Options): Promise<void> {
   own.log.info({ channels: channels.list().length, services: services.names().length }, 'ready');
 }
 
-/** As much at once as can be found: what one problem hides (the channels of a plugin that is missing) comes after it. */
+/**
+ * Reports as many problems as it can find at once. Some stay hidden until others are fixed, e.g. the problems of
+ * channels whose plugin is missing.
+ */
 async function check({ config: file }: Options): Promise<void> {
   const { blueprintOf, Process, loader } = await import('./process.ts');
   const { Logs } = await import('./log/log.ts');
@@ -124,19 +127,19 @@ async function schema({ out }: Options): Promise<void> {
   else writeFileSync(out, text);
 }
 
-/** As sysexits.h has it: try again. Who supervises the process starts it anew. */
+/** EX_TEMPFAIL of sysexits.h: the supervisor should start the process again. */
 const RESTART = 75;
 
 /**
- * SIGTERM and SIGINT drain, a second one exits at once. SIGUSR2 switches debug lines on, and off again. What it returns
- * ends the process in order, to be started again.
+ * SIGTERM and SIGINT drain; the same signal again exits at once. SIGUSR2 switches debug lines on, and off again. The
+ * function that it returns drains and then exits with RESTART.
  */
 function onSignals(own: Process, logs: Logs): () => void {
   process.on('exit', () => logs.endNow());
   let stopping = false;
   const heard = new Set<string>();
   const stop = (signal: string) => {
-    // One who heard the order to restart, or another signal, has not been impatient yet.
+    // Only a repeated signal exits at once: a first SIGTERM during a restart, or after SIGINT, does not.
     if (heard.has(signal)) process.exit(1);
     heard.add(signal);
     if (stopping) return;
@@ -189,7 +192,7 @@ function say(text: string): void {
   process.stdout.write(text);
 }
 
-/** One line where one line tells it; a list where there is more than one thing to mend. */
+/** Prints the error (on one line, or with a list of its problems) and exits. */
 function exitWith(thrown: unknown): void {
   const error = isGantryError(thrown) ? thrown : null;
   if (error === null) process.stderr.write(`gantry: ${thrown instanceof Error ? thrown.stack : String(thrown)}\n`);

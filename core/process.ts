@@ -23,19 +23,19 @@ export interface ProcessOptions {
   readonly logs: Logs;
   readonly name?: string;
   readonly version?: string;
-  /** What operators' own paths are relative to. */
+  /** The folder that operators' own paths are relative to. */
   readonly dir?: string;
   /** Where this process may keep files. */
   readonly data?: string;
-  /** What seals secrets in the database. Default: a file in the data folder. */
+  /** The keys that seal secrets in the database. Default: a file in the data folder. */
   readonly secrets?: { readonly keys?: Secret; readonly file?: string };
-  /** How often the change log is looked at when nobody reports a change. Default: 2 s. */
+  /** Time between two looks at the change log when no change is reported. Default: 2000. */
   readonly pollMs?: number;
   /** Kinds of records that are put into effect here; the others are looked up only. Default: all. */
   readonly follows?: readonly string[] | undefined;
-  /** With a token that is not empty: this process is one of a cluster. */
+  /** With a token that is not empty, this process is a member of a cluster. */
   readonly cluster?: ClusterConfig | undefined;
-  /** Ends this process in order, so that what supervises it starts it again. */
+  /** Ends this process in an orderly way, so that its supervisor starts it again. */
   readonly onRestart?: () => void;
   /** For each plugin. */
   readonly startTimeoutMs?: number;
@@ -53,14 +53,14 @@ interface Named {
 }
 
 const STOP_MS = 10_000;
-/** Longer than any time to linger. */
+/** Longer than the greatest lingerMs of a cluster. */
 const LEAVE_MS = 610_000;
-/** How long calls wait, after a sleep of this process, for what changed meanwhile. */
+/** After this process was suspended, calls wait at most this long for the changes that it missed. */
 const CATCH_UP_MS = 3000;
-/** How late a change is noticed that nobody reports. */
+/** A change that is not reported is noticed at most this much later. */
 const POLL_MS = 2000;
 
-/** One process by its config: creates it, checks it, starts it, stops it. */
+/** One server process: creates its parts by the config, checks them, starts them and stops them. */
 export class Process {
   readonly hooks: Hooks = createHooks();
   readonly log: Logger;
@@ -97,7 +97,7 @@ export class Process {
     });
   }
 
-  /** Everything that was made, by token; null for what no plugin gives. */
+  /** Everything that was made, by token. A token that no plugin provides is null. */
   get cradle(): Everything {
     return this.#kernel.cradle;
   }
@@ -106,8 +106,8 @@ export class Process {
   }
 
   /**
-   * Checks every block, then makes every instance. No I/O. Throws CONFIG_INVALID with all problems, those among them that
-   * were `found` before.
+   * Checks every plugin's block, then makes every instance. No I/O. Throws CONFIG_INVALID with all problems, including
+   * those that were `found` before.
    */
   create(loaded: readonly Loaded[], found: readonly Problem[] = []): this {
     this.#kernel.create(loaded, found);
@@ -133,7 +133,9 @@ export class Process {
     return this;
   }
 
-  /** The same for files: a broken one is logged with its path and reason, and the rest is deployed. */
+  /**
+   * Deploys service files. A broken file is logged with its path and the reason, and returned; the rest is deployed.
+   */
   deployFiles(files: readonly ServiceFile[]): readonly GantryError[] {
     const refused: GantryError[] = [];
     const first = new Map<string, string>();
@@ -161,25 +163,28 @@ export class Process {
     return refused;
   }
 
-  /** A file may make its services of what is loaded. */
+  /** The services of a file: the one that it exports, or those that it makes for the loaded plugins. */
   #servicesOf(file: Exclude<ServiceFile, { readonly refused: GantryError }>): Named[] {
     if (!('make' in file)) return [file];
     const made = file.make(depsOf(this.cradle, file.name) as never);
     return made.map((service) => ({ name: service.name ?? file.name, service }));
   }
 
-  /** Binds nothing and opens nothing; lists what is wrong with the definitions of a config. */
+  /** Lists what is wrong with the definitions of a config. Binds nothing and opens nothing. */
   check(lists: FixtureLists): Problem[] {
     return this.cradle.fixtures.check(lists);
   }
 
-  /** Binds the channels without letting calls in. Throws CONFIG_INVALID with all that cannot be bound. */
+  /** Binds the channels without letting calls in. Throws CONFIG_INVALID with every channel that cannot be bound. */
   bind(lists: FixtureLists): this {
     this.cradle.fixtures.bind(lists, this.#refused > 0);
     return this;
   }
 
-  /** Stores and logic, connections, then the edges that let calls in. On a failure stops what had started. */
+  /**
+   * Starts stores and logic, then connections, then the plugins that let calls in. If one of them fails, stops those
+   * that were started, and rejects.
+   */
   async start(lists: FixtureLists = {}): Promise<this> {
     try {
       this.bind(lists);
@@ -205,7 +210,10 @@ export class Process {
     }
   }
 
-  /** Turns new calls away, waits for those in flight, stops in reverse. May be called at any time, and again. */
+  /**
+   * Turns new calls away, waits for the calls in flight, and stops the plugins in reverse order. May be called at any
+   * time and more than once.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -222,7 +230,7 @@ export class Process {
   async #drain({ channels, services, connections, operations, cluster }: Wired): Promise<void> {
     const { graceMs = 30_000 } = this.#options;
     this.#endWatch();
-    // Calls are served until the balancers know.
+    // Calls are served until the balancers have heard that this server leaves.
     await within(LEAVE_MS, cluster?.leave(), 'The cluster was not told').catch(() => {});
     channels.close();
     const late = `A tap of hook 'draining' did not end in ${STOP_MS} ms`;
@@ -241,22 +249,25 @@ export class Process {
     await this.#attempt(open, 'closing connections failed');
   }
 
-  /** What fails while stopping is logged, and the rest goes on. */
+  /** Logs a failure while stopping, so that the other steps are still taken. */
   async #attempt(work: Promise<unknown>, failed: string): Promise<void> {
     await work.catch((error: unknown) => this.log.error({ error }, failed));
   }
 }
 
-/** What a config file makes a process of. */
+/** What a process is made of, as read from a config file. */
 export interface Blueprint {
   readonly config: Config;
   readonly loaded: readonly Loaded[];
-  /** What is wrong, beside the plugins' blocks. */
+  /** All problems except those in the plugins' blocks. */
   readonly problems: readonly Problem[];
   readonly options: Omit<ProcessOptions, 'logs'>;
 }
 
-/** Reads a config file and loads its plugins. Rejects with CONFIG_UNREADABLE, or CONFIG_INVALID where it is no config at all. */
+/**
+ * Reads a config file and loads its plugins. Rejects with CONFIG_UNREADABLE, or with CONFIG_INVALID if the file does
+ * not have the shape of a config.
+ */
 export async function blueprintOf(file: string, version: string): Promise<Blueprint> {
   const { config, dir, problems, usable } = surveyConfig(file);
   if (!usable) refuse(problems);
@@ -272,7 +283,7 @@ export async function blueprintOf(file: string, version: string): Promise<Bluepr
   };
 }
 
-/** Keys in a file are read, or made, at the start. */
+/** What is wrong with keys in the config. A key file is not looked at: it is read, or made, at the start. */
 function keyProblems({ keys }: NonNullable<ProcessOptions['secrets']>, known: readonly Problem[]): Problem[] {
   if (known.some(({ path: at }) => at.startsWith('secrets'))) return [];
   if (keys === undefined || keys.reveal().trim() === '') return [];

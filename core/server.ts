@@ -1,30 +1,30 @@
-/** This process. */
+/** This process, as plugins and services see it. */
 export interface ServerInfo {
   readonly name: string;
   readonly version: string;
-  /** The folder for what this process keeps; it exists. */
+  /** The folder for this process's own files. It exists. */
   readonly data: string;
   readonly startedAt: Date;
   readonly state: 'starting' | 'ready' | 'draining' | 'stopped';
-  /** Why a balancer should give it no calls now; null where it may. */
+  /** Why a balancer should send it no calls now; null if it may. */
   readonly unfit: string | null;
   /**
-   * To be asked before anybody looks up where a message leads: null, or what to wait for first, since this process slept
-   * and takes over what changed meanwhile. Never rejects.
+   * Transports call it before they look up the channel of a message. It returns null, or, after this process was
+   * suspended, a promise to wait for: the changes that it missed are being applied. The promise never rejects.
    */
   behind(): Promise<void> | null;
 }
 
-/** This process, as those see it who make it what it is. */
+/** This process, as the core sees it: the parts of the core set its state. */
 export class OwnServer implements ServerInfo {
   readonly name: string;
   readonly version: string;
   readonly data: string;
   readonly startedAt = new Date();
   state: ServerInfo['state'] = 'starting';
-  /** Why a server that is ready should get no calls; null where it should. Its cluster sets it. */
+  /** Why this server should get no calls although it is ready; null if it should. Set by the cluster. */
   doubt: () => string | null = () => null;
-  /** The channels set it. */
+  /** Set by the channels. */
   behind: () => Promise<void> | null = () => null;
 
   constructor({ name, version, data }: Pick<ServerInfo, 'name' | 'version' | 'data'>) {

@@ -15,12 +15,12 @@ export type Raise<E extends ErrorTable> = {
   readonly [C in keyof E]: (message: string, options?: Omit<ErrorOptions, 'kind'>) => GantryError;
 };
 
-/** The deployed services, as services see them. */
+/** The names of the deployed services, for services. */
 export interface ServiceNames {
   has(name: string): boolean;
   /** In alphabetical order. */
   names(): readonly string[];
-  /** What a deployed one says of itself; null where there is none. */
+  /** The definition of a deployed service; null if there is none. */
   find(name: string): Service | null;
 }
 
@@ -38,23 +38,23 @@ export interface Service {
   create(deps: never): Handlers<unknown, unknown>;
 }
 
-/** What a folder of files knows a service by. */
+/** The brand by which the loader recognises a service. */
 export const SERVICE = Symbol.for('gantry.service');
 
 export function isService(value: unknown): value is Service {
   return typeof value === 'object' && value !== null && (value as { [SERVICE]?: unknown })[SERVICE] === true;
 }
 
-/** As input: the body as a stream, decompressed. As output: a stream to send. */
+/** As input, the body as a decompressed stream. As output, a stream to send. */
 export const Stream = Type.Unsafe<Readable>({ content: 'stream' });
-/** As input: the body undecoded. As output: bytes to send as they are. */
+/** As input, the body without decoding. As output, bytes to send as they are. */
 export const Bytes = Type.Unsafe<Uint8Array>({ content: 'bytes' });
 
 export function contentOf(schema: TSchema): 'value' | 'bytes' | 'stream' {
   return (schema as { content?: 'bytes' | 'stream' }).content ?? 'value';
 }
 
-/** The makers of a service's declared errors. */
+/** Makes the functions that create a service's declared errors. */
 export function raise(table: ErrorTable = {}): Raise<ErrorTable> {
   const make =
     (code: string, kind: ErrorKind) =>
@@ -63,7 +63,7 @@ export function raise(table: ErrorTable = {}): Raise<ErrorTable> {
   return Object.fromEntries(Object.entries(table).map(([code, { kind }]) => [code, make(code, kind)]));
 }
 
-/** Makes the services of a file that depend on what is loaded; called once per deploy. */
+/** Makes services that depend on what is loaded. Called once per deploy. */
 export type MakeServices = (deps: never) => readonly Service[];
 export const SERVICES = Symbol.for('gantry.services');
 

@@ -30,7 +30,7 @@ import { type ErrorTable, raise } from './service.ts';
 import { type KeyValues, keyValues } from './stores/key-values.ts';
 import { SignedSessions } from './users/sessions.ts';
 
-/** What is there before any part is made. */
+/** What exists before any part is made. */
 export interface Given {
   readonly hooks: Hooks;
   readonly log: Logger;
@@ -38,18 +38,18 @@ export interface Given {
   readonly server: OwnServer;
   /** The folder that operators' paths are relative to. */
   readonly dir: string;
-  /** What seals secrets in the database. Default: a file in the data folder. */
+  /** The keys that seal secrets in the database. Default: a file in the data folder. */
   readonly secrets: { readonly keys?: Secret; readonly file?: string };
   readonly records: { readonly pollMs: number; readonly follows: readonly string[] | null };
-  /** Ends this process in order, so that what supervises it starts it again. */
+  /** Ends this process in an orderly way, so that its supervisor starts it again. */
   readonly onRestart: () => void;
 }
 
-/** Everything in the container: what plugins may ask for, and what only the core does. */
+/** Everything in the container: what plugins may ask for, and what only the core uses. */
 export interface Everything extends Omit<Cradle, 'server'> {
   /** What the process was given. */
   given: Given;
-  /** Where this process is one of a cluster. */
+  /** Present if this process is a member of a cluster. */
   membershipConfig: ClusterConfig;
   server: OwnServer;
   cluster: Membership;
@@ -67,11 +67,11 @@ export interface Everything extends Omit<Cradle, 'server'> {
   keyValues: KeyValues;
 }
 
-/** What is null where no plugin gives it, or where what it needs is missing. */
+/** Tokens that are null if no plugin provides them, or if something that they need is missing. */
 type Optional =
   | ('http' | 'stats' | 'dialect' | 'odb' | 'bus' | 'kv' | 'checker' | 'scheduler' | 'balancer' | 'passwords')
   | ('cluster' | 'records' | 'sessions' | 'idempotency' | 'reconciler' | 'operations' | 'dictionaries' | 'keyValues');
-/** The container when everything is made. */
+/** The container after everything was made. */
 export type Wired = Omit<Everything, Optional> & { readonly [T in Optional]: Everything[T] | null };
 
 interface Wish<N extends keyof Everything, W extends keyof Everything, R> extends Pick<Part, 'hint'> {
@@ -88,8 +88,8 @@ function part<R, const N extends keyof Everything = never, const W extends keyof
 }
 
 /**
- * The parts of the core, each made once. A part that needs a plugin's port is there only where the plugin is, and comes
- * after it.
+ * The parts of the core, each made once. A part that needs a port exists only if a plugin provides that port, and is
+ * made after that plugin.
  */
 export const PARTS = {
   keyring: part({
@@ -190,7 +190,7 @@ export const PARTS = {
   }),
 } as const;
 
-/** What services are given when they are made: everything is there by then. */
+/** What a service's create() is given. It is called after everything was made. */
 export function depsOf(all: Wired, name: string, errors: ErrorTable = {}): ServiceDeps {
   const { odb, records, transports, guards } = all;
   return {
