@@ -4,7 +4,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isForClient, USAGE } from './cli/usage.ts';
-import { didYouMean, explain, GantryError, isGantryError, type Problem, refuse } from './errors.ts';
+import { didYouMean, explain, GantryError, isGantryError, type Problem } from './errors.ts';
 import type { Logs } from './log/log.ts';
 import type { Process } from './process.ts';
 
@@ -110,8 +110,7 @@ async function check({ config: file }: Options): Promise<void> {
   );
   const own = new Process({ ...options, logs: new Logs({ level: 'silent' }) }).create(loaded, [...problems, ...broken]);
   const refused = own.deployFiles(files).map(({ message }): Problem => ({ path: 'services', message }));
-  refuse([...refused, ...own.check(config)]);
-  own.bind(config);
+  own.bind(config, refused);
   const { plugins, channels, connections } = config;
   say(
     `${file} is good: ${Object.keys(plugins).length} plugins, ${own.cradle.services.names().length} services, ` +

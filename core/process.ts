@@ -176,8 +176,8 @@ export class Process {
   }
 
   /** Binds the channels without letting calls in. Throws CONFIG_INVALID with every channel that cannot be bound. */
-  bind(lists: FixtureLists): this {
-    this.cradle.fixtures.bind(lists, this.#refused > 0);
+  bind(lists: FixtureLists, found: readonly Problem[] = []): this {
+    this.cradle.fixtures.bind(lists, this.#refused > 0, found);
     return this;
   }
 

@@ -92,13 +92,11 @@ export class Channels {
     return watchSleep(this.#traffic, catchUp, ms, this.#parts.log);
   }
 
-  /** What is wrong with a definition; nothing is bound. `at` is its place in the config. */
+  /**
+   * What is wrong with a definition; nothing is bound. `at` is its place in the config. Fills in what the schemas of
+   * transport and guard have defaults for.
+   */
   check(definition: ChannelDefinition, at = `channel '${definition.name}'`): readonly Problem[] {
-    return this.#problems(copy(definition), at);
-  }
-
-  /** The same, and fills in what the schemas of transport and guard have defaults for. */
-  #problems(definition: ChannelDefinition, at: string): readonly Problem[] {
     const { codecs, securities, transports, services } = this.#parts;
     const transport = transports.get(definition.transport);
     const problems: Problem[] = [];
@@ -157,6 +155,11 @@ export class Channels {
 
   /** Throws CHANNEL_INVALID or CHANNEL_DUPLICATE, and binds nothing then. */
   bind(definition: ChannelDefinition, owner = OWN): Channel {
+    return this.bindChecked(this.#checked(definition), owner);
+  }
+
+  /** The same for a definition that check() has found nothing wrong with. Throws CHANNEL_DUPLICATE. */
+  bindChecked(definition: ChannelDefinition, owner = OWN): Channel {
     if (this.#bound.has(definition.name)) throw taken(definition.name);
     const entry = this.#make(definition, owner);
     entry.transport.bind?.(entry.channel);
@@ -171,14 +174,17 @@ export class Channels {
   rebind(definition: ChannelDefinition, owner = OWN): Channel {
     const before = this.#earlier(definition.name, owner);
     if (before === null) return this.bind(definition, owner);
-    const entry = this.#make(definition, owner);
+    const entry = this.#make(this.#checked(definition), owner);
     this.#exchange(before, entry);
     this.#parts.hooks.channelUnbound.call(before.channel);
     this.#add(entry);
     return entry.channel;
   }
 
-  /** Throws what bind() or rebind() would throw, and leaves everything as it is: between two calls nobody sees it. */
+  /**
+   * Throws what bindChecked() or rebind() would throw, and leaves everything as it is: no call sees it. The definition is
+   * one that check() has found nothing wrong with.
+   */
   try(definition: ChannelDefinition, owner = OWN): void {
     const before = this.#earlier(definition.name, owner);
     const entry = this.#make(definition, owner);
@@ -243,19 +249,23 @@ export class Channels {
     return this.#traffic.inHand;
   }
 
-  /** What a definition says, looked up and compiled, but not bound. */
-  #make(given: ChannelDefinition, owner: string): Bound {
+  /** A copy with the defaults filled in. Throws CHANNEL_INVALID. */
+  #checked(given: ChannelDefinition): ChannelDefinition {
     const definition = copy(given);
-    const { hooks, services, codecs, transports } = this.#parts;
-    // A vacant service or definition is let through: the channel answers 'unavailable' until it is there.
     const at = `channel '${given.name}'`;
+    // A missing service or security definition is let through: the channel answers 'unavailable' until it is there.
     const vacant = [`${at}.service`, ...(namesOf(definition.security).length > 0 ? [`${at}.security`] : [])];
-    const problems = this.#problems(definition, at).filter((p) => !vacant.includes(p.path));
-    if (problems.length > 0) {
-      throw new GantryError('CHANNEL_INVALID', `Channel '${definition.name}' is not valid: ${told(problems)}`, {
-        problems,
-      });
-    }
+    const problems = this.check(definition, at).filter((p) => !vacant.includes(p.path));
+    if (problems.length === 0) return definition;
+    throw new GantryError('CHANNEL_INVALID', `Channel '${definition.name}' is not valid: ${told(problems)}`, {
+      problems,
+    });
+  }
+
+  /** What a checked definition says, looked up and compiled, but not bound. */
+  #make(definition: ChannelDefinition, owner: string): Bound {
+    const { hooks, services, codecs, transports } = this.#parts;
+    const at = `channel '${definition.name}'`;
     const transport = transports.get(definition.transport) as Transport;
     const slot = services.slot(definition.service);
     const codec = codecs.get(definition.format ?? 'json') as Codec;

@@ -87,10 +87,16 @@ export class Securities {
     const definition = copy(given);
     const problems = this.check(definition, `security '${given.name}'`);
     if (problems.length > 0) throw invalid(`Security definition '${given.name}'`, problems);
-    const check = this.compile(definition.guard, definition.definition, `security '${given.name}'.definition`);
-    const slot = Object.assign(this.#slot(given.name), { definition, check });
-    this.#slots.set(given.name, slot);
-    this.#vacant.delete(given.name);
+    this.defineChecked(definition);
+  }
+
+  /** The same for a definition that check() has found nothing wrong with. */
+  defineChecked(definition: SecurityDefinition): void {
+    const { name } = definition;
+    const check = this.compile(definition.guard, definition.definition, `security '${name}'.definition`);
+    const slot = Object.assign(this.#slot(name), { definition, check });
+    this.#slots.set(name, slot);
+    this.#vacant.delete(name);
   }
 
   /** From now on the channels that name it let nobody in by it. */

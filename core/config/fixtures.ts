@@ -56,9 +56,10 @@ export class Fixtures {
 
   /**
    * Puts security definitions into effect and binds the channels. Throws CONFIG_INVALID with all that cannot be bound.
-   * Where a service file was `refused`, its service may be what a channel names: that channel answers 'unavailable'.
+   * Where a service file was `refused`, its service may be what a channel names: that channel answers 'unavailable'. What
+   * was `found` before is reported with the rest, and then nothing is bound.
    */
-  bind(lists: FixtureLists, refused: boolean): void {
+  bind(lists: FixtureLists, refused: boolean, found: readonly Problem[] = []): void {
     const settled = this.#settled(lists);
     const { channels, connections, security } = settled;
     this.#kinds = { channel: channels, connection: connections, security };
@@ -67,14 +68,15 @@ export class Fixtures {
     const problems = this.#check(settled);
     const places = new Set(channels.map((c, i) => `${placeOf('channels', c, i)}.service`));
     const missing = problems.filter((p) => places.has(p.path));
-    refuse(refused ? problems.filter((p) => !missing.includes(p)) : problems);
+    const isLenient = refused && found.length === 0;
+    refuse([...found, ...(isLenient ? problems.filter((p) => !missing.includes(p)) : problems)]);
     for (const { path, message } of missing) {
       this.#parts.log.warn({ path }, `a channel ${message}; it answers 'unavailable'`);
     }
     refuse([
-      ...security.flatMap((s, i) => attempt(placeOf('security', s, i), () => this.#parts.securities.define(s))),
+      ...security.flatMap((s, i) => attempt(placeOf('security', s, i), () => this.#parts.securities.defineChecked(s))),
       ...channels.flatMap((c, i) =>
-        c.active === false ? [] : attempt(placeOf('channels', c, i), () => this.#parts.channels.bind(c)),
+        c.active === false ? [] : attempt(placeOf('channels', c, i), () => this.#parts.channels.bindChecked(c)),
       ),
     ]);
   }
@@ -103,7 +105,7 @@ export class Fixtures {
     const { channels: bound, connections: open, securities } = this.#parts;
     const named = new Set(security.map(({ name }) => name));
     return [
-      ...security.flatMap((s, i) => securities.check(copy(s), placeOf('security', s, i))),
+      ...security.flatMap((s, i) => securities.check(s, placeOf('security', s, i))),
       // A channel may name a definition of this file, which is not in effect yet, or a record, which nobody knows yet.
       ...channels.flatMap((c, i) => {
         const at = placeOf('channels', c, i);
@@ -120,9 +122,10 @@ export class Fixtures {
 
   #settled({ channels = [], connections = [], security = [] }: FixtureLists): Settled {
     return {
-      channels: channels.map((c) => this.#channel(c)),
+      // The check fills in defaults, and the config stays what it is.
+      channels: channels.map((c) => copy(this.#channel(c))),
       connections: connections.map((c) => this.#connection(c)),
-      security: security.map((s) => this.#security(s)),
+      security: security.map((s) => copy(this.#security(s))),
     };
   }
 

@@ -1,11 +1,8 @@
-import type { TSchema } from 'typebox';
 import { ChannelDefinition, type Channels, namesOf, RECORDS } from '../calls/channels.ts';
 import type { Services } from '../calls/services.ts';
 import type { Guard } from '../ports/guard.ts';
 import type { Definition, Kind } from '../ports/kind.ts';
 import type { Transport } from '../ports/transport.ts';
-import { compileConfig } from '../schema/check.ts';
-import { copy } from '../schema/copy.ts';
 import { placesOf } from '../schema/secret.ts';
 import { keptByGuard } from './guarded.ts';
 import { attempted } from './trial.ts';
@@ -20,7 +17,6 @@ interface Given {
 type OwnSecurity = { readonly guard: string } & Readonly<Record<string, unknown>>;
 
 export function channel({ channels, services, transports, guards }: Given): Kind {
-  const filled = addressFiller();
   const read = (definition: Definition) => definition as unknown as ChannelDefinition;
   return {
     description: 'A service at an address',
@@ -48,17 +44,16 @@ export function channel({ channels, services, transports, guards }: Given): Kind
         security: { guard, ...(await keptByGuard(guards.get(guard), given, earlier, of, '.security')) },
       };
     },
-    try(kept) {
-      if (kept['active'] !== false) attempted('channel', kept.name, () => channels.try(read(kept), RECORDS));
+    try(whole) {
+      if (whole['active'] !== false) attempted('channel', whole.name, () => channels.try(read(whole), RECORDS));
     },
     references: (definition) => namesOf(read(definition).security).map((name) => ({ kind: 'security', name })),
     claims(definition) {
       const { transport, address, service, active } = read(definition);
       if (active === false) return [];
       const of = transports.get(transport);
-      const bound = filled(of?.address, address);
       const verbs = services.has(service) ? services.slot(service).verbs : null;
-      const claims = of?.claims?.(bound, verbs) ?? [JSON.stringify(sorted(bound))];
+      const claims = of?.claims?.(address, verbs) ?? [JSON.stringify(sorted(address))];
       return claims.map((claim) => `channel ${transport} ${claim}`);
     },
     effect: {
@@ -79,19 +74,6 @@ function ownSecurity({ security }: Definition): OwnSecurity | null {
   return typeof security === 'object' && security !== null && !Array.isArray(security)
     ? (security as OwnSecurity)
     : null;
-}
-
-/** Makes an address what bind() gets: with the defaults of the transport's schema. */
-function addressFiller() {
-  const compiled = new Map<TSchema, ReturnType<typeof compileConfig>>();
-  return (schema: TSchema | undefined, address: ChannelDefinition['address']): ChannelDefinition['address'] => {
-    if (schema === undefined) return address;
-    let validate = compiled.get(schema);
-    if (validate === undefined) compiled.set(schema, (validate = compileConfig(schema)));
-    const filled = copy(address) as ChannelDefinition['address'];
-    validate(filled, '');
-    return filled;
-  };
 }
 
 /** The same JSON, whatever the order of its keys was. */

@@ -1,7 +1,6 @@
 import { type Securities, SecurityDefinition } from '../calls/securities.ts';
 import type { Guard } from '../ports/guard.ts';
 import type { Kind } from '../ports/kind.ts';
-import { copy } from '../schema/copy.ts';
 import { placesOf } from '../schema/secret.ts';
 import { keptByGuard } from './guarded.ts';
 import { attempted } from './trial.ts';
@@ -24,8 +23,8 @@ export const security = ({ securities, guards }: Given): Kind => ({
     const of = { kind: 'security', name };
     return { ...definition, definition: await keptByGuard(guards.get(guard), own, earlier, of, '.definition') };
   },
-  try(kept) {
-    const { name, guard, definition } = copy(kept) as unknown as SecurityDefinition;
+  try(whole) {
+    const { name, guard, definition } = whole as unknown as SecurityDefinition;
     attempted('security', name, () => void securities.compile(guard, definition, '.definition'));
   },
   effect: {

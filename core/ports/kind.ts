@@ -53,15 +53,21 @@ export interface Kind {
   readonly roles: { readonly read: Role; readonly write: Role };
   /** Where a definition has secrets. Default: where the schema says so. */
   secrets?(definition: Definition): Places;
-  /** What is wrong beyond the schema. The definition has the schema's defaults, and its secrets are in the clear. */
+  /**
+   * What is wrong beyond the schema. The definition has the schema's defaults, and its secrets are in the clear; defaults
+   * that a plugin's schema has are filled in here.
+   */
   check?(definition: Definition, batch: Batch): readonly Problem[];
   /**
    * What is kept of a definition, e.g. a hash in place of a password; `past` is the one that it replaces. Rejects with
    * RECORD_INVALID.
    */
   keep?(definition: Definition, past: Definition | null): Definition | Promise<Definition>;
-  /** Tries what only putting it into effect would tell, and undoes it. Throws RECORD_INVALID or a conflict. */
-  try?(kept: Definition): void;
+  /**
+   * Tries what only putting it into effect would show, and undoes it. The definition was checked and has all defaults, as in
+   * references() and claims(). Throws RECORD_INVALID or a conflict.
+   */
+  try?(whole: Definition): void;
   /** What `changes` make of what is kept, where that is more than putting fields in place of others. */
   amend?(body: Readonly<Record<string, unknown>>, changes: Readonly<Record<string, unknown>>): Record<string, unknown>;
   /** Records that must be there as long as this one is. */

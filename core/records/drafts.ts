@@ -27,6 +27,12 @@ export interface Draft {
   readonly write: Write;
 }
 
+/** A definition with the defaults of its kind's schema, and with those of plugins' schemas as well. */
+interface Complete {
+  readonly filled: Definition;
+  readonly whole: Definition;
+}
+
 const ALONE: Batch = { has: () => false };
 
 /** Makes what is kept of what operators write: checked by the schemas of core and plugins, hashed, sealed. */
@@ -50,24 +56,24 @@ export class Drafts {
     const { value, problems: unreadable } = open(merged.value, keyring, context);
     if (unreadable.length > 0) throw invalid(kind, name, unreadable);
     const clear = value as Definition;
-    const problems = this.check(kind, clear, batch ?? ALONE);
-    if (problems.length > 0) throw invalid(kind, name, problems);
+    let checked = this.#checked(kind, clear, batch ?? ALONE);
     const past = before === null ? null : (open(before, keyring, context).value as Definition);
     const kept = (await rules.keep?.(clear, past)) ?? clear;
-    this.#try(kind, kept, batch !== null);
+    // What is kept in its place is another definition, e.g. one with hashes.
+    if (kept !== clear) checked = this.#checked(kind, kept, batch ?? ALONE);
+    this.#try(kind, checked.whole, batch !== null);
     const sealed = seal(this.#secrets(kind, kept), kept, keyring, context) as Definition;
     const lasting = reuse(reuse(sealed, merged.value, keyring, context), before, keyring, context) as Definition;
     const { name: _name, ...body } = lasting;
-    const filled = this.#filled(kind, kept);
-    const unchanged = past !== null && same(this.#filled(kind, past), filled);
-    return { kind, name, body, unchanged, write: this.#write(kind, kept, filled, body, earlier) };
+    const unchanged = past !== null && same(this.#filled(kind, past), checked.filled);
+    return { kind, name, body, unchanged, write: this.#write(kind, checked, body, earlier) };
   }
 
   /** The same record with its secrets sealed otherwise: nothing of what it says has changed. */
   resealed(stored: Stored, body: Stored['body']): Write {
     const { kind, name } = stored;
     const clear = open({ name, ...body }, this.#parts.keyring(), `${kind}/${name}`).value as Definition;
-    return this.#write(kind, clear, this.#filled(kind, clear), body, stored);
+    return this.#write(kind, this.#complete(kind, clear, ALONE), body, stored);
   }
 
   /** A definition whose secrets are in the clear, as people may see it. */
@@ -75,35 +81,43 @@ export class Drafts {
     return hide(definition, this.#secrets(kind, definition)) as Definition;
   }
 
-  /** What is wrong with a definition whose secrets are in the clear, with JSON pointers into it. */
-  check(kind: string, definition: Definition, batch: Batch = ALONE): Problem[] {
-    const filled = copy(definition) as Definition;
-    const wrong = this.#schema(kind)(filled, '', (pointer) => pointer);
-    if (wrong.length > 0) return [...wrong];
-    const beyond = this.#parts.kinds.get(kind).check?.(filled, batch) ?? [];
-    return [...named(definition.name), ...beyond].map(pointed);
+  /** Throws RECORD_INVALID, listing all problems. */
+  #checked(kind: string, definition: Definition, batch: Batch): Complete {
+    const complete = this.#complete(kind, definition, batch);
+    if (complete.problems.length > 0) throw invalid(kind, definition.name, complete.problems);
+    return complete;
+  }
+
+  /** A definition whose secrets are in the clear with its defaults, and what is wrong with it, by JSON pointers. */
+  #complete(kind: string, definition: Definition, batch: Batch): Complete & { readonly problems: readonly Problem[] } {
+    const whole = copy(definition) as Definition;
+    const wrong = this.#schema(kind)(whole, '', (pointer) => pointer);
+    const filled = copy(whole) as Definition;
+    if (wrong.length > 0) return { filled, whole, problems: wrong };
+    const beyond = this.#parts.kinds.get(kind).check?.(whole, batch) ?? [];
+    return { filled, whole, problems: [...named(definition.name), ...beyond].map(pointed) };
   }
 
   /** Others of a batch may make room for it. */
-  #try(kind: string, kept: Definition, batched: boolean): void {
+  #try(kind: string, whole: Definition, batched: boolean): void {
     const { kinds, fixtures } = this.#parts;
-    if (fixtures.has(kind, kept.name)) return;
+    if (fixtures.has(kind, whole.name)) return;
     try {
-      kinds.get(kind).try?.(kept);
+      kinds.get(kind).try?.(whole);
     } catch (thrown) {
       if (!batched || (thrown as Partial<GantryError>).kind !== 'conflict') throw thrown;
     }
   }
 
-  #write(kind: string, kept: Definition, filled: Definition, body: Draft['body'], earlier: Stored | null): Write {
-    const { name } = kept;
+  #write(kind: string, { filled, whole }: Complete, body: Draft['body'], earlier: Stored | null): Write {
+    const { name } = whole;
     const content = {
       kind,
       name,
       body,
       fields: this.#fields(kind, filled),
-      references: this.#references(kind, kept),
-      claims: this.#parts.kinds.get(kind).claims?.(kept) ?? [],
+      references: this.#references(kind, whole),
+      claims: this.#parts.kinds.get(kind).claims?.(whole) ?? [],
       after: hide({ name, ...body }),
     };
     if (earlier === null) return { action: 'create', ...content };
