@@ -68,11 +68,11 @@ function typeErrors(folder: string, files: readonly string[]): string {
   return status === 0 ? '' : stdout || `tsc ended with ${status}`;
 }
 
-/** Runs `gantry check` from the sources; gives how it ended and what it said. */
+/** Runs `gantry check` as it was built; gives how it ended and what it said. */
 function check(config: string): { readonly status: number | null; readonly said: string } {
   const wanted = [...readFileSync(config, 'utf8').matchAll(/\$\{env:(\w+)\}/g)].map(([, name = '']) => name);
   const env = { ...process.env, ...Object.fromEntries(wanted.map((name) => [name, 'a-value-of-this-test'])) };
-  const args = ['--import', 'tsx', path.join(home, 'core/main.ts'), 'check', '--config', config];
+  const args = [path.join(home, 'dist/core/main.js'), 'check', '--config', config];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', cwd: home, env });
   return { status, said: stdout + stderr };
 }

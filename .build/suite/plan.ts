@@ -50,7 +50,11 @@ export function plan(files: readonly string[], durations: Durations): Job[] {
   return jobs.sort((a, b) => b.ms - a.ms);
 }
 
-/** Where there is room: the first job that does not keep more cores busy than there are. Null: wait for one to end. */
+/**
+ * The first job for which there is room: one that does not keep more cores busy than there are. Two jobs with clusters of
+ * whole processes are never run at once: such a cluster has limits of its own, e.g. for health checks. Null: wait for a
+ * job to end.
+ */
 export function nextJob(
   waiting: readonly Job[],
   running: readonly Job[],
@@ -58,11 +62,21 @@ export function nextJob(
 ): Job | null {
   if (running.length >= processes) return null;
   const busy = running.reduce((sum, { load }) => sum + load, 0);
-  const fitting = waiting.find(({ load }) => busy + load <= cores);
+  const hasCluster = running.some(isCluster);
+  const allowed = hasCluster ? waiting.filter((job) => !isCluster(job)) : waiting;
+  // A cluster gets its share of the cores: one other job beside it.
+  if (hasCluster && running.length >= Math.max(2, processes - 1)) return null;
+  const fitting = allowed.find(({ load }) => busy + load <= cores);
   if (fitting !== undefined) return fitting;
   // Cores that have nothing to do are worse than cores that are shared.
-  return running.length < Math.min(cores, processes) ? (waiting[0] ?? null) : null;
+  return running.length < Math.min(cores, processes) ? (allowed[0] ?? null) : null;
 }
+
+function isCluster({ files }: Job): boolean {
+  return files.some((file) => CLUSTER.test(file));
+}
+/** Servers with a balancer, and what is done to them under load. */
+const CLUSTER = /^test\/(e2e\/(chaos|cluster|jobs|outage)|plugins\/feature-(agent|launcher)\/\w+)\.test\.ts$/;
 
 /** A file that needs no engine, and is done soon: what `npm run test:quick` runs. */
 export function isQuick(file: string, source: string, durations: Durations): boolean {

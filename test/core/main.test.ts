@@ -17,7 +17,7 @@ describe('the gantry command', function () {
   after(() => rmSync(dir, { recursive: true }));
 
   function gantry(args: readonly string[], env: Record<string, string> = {}) {
-    const all = ['--import', 'tsx', path.join(home, 'core/main.ts'), ...args];
+    const all = [path.join(home, 'dist/core/main.js'), ...args];
     const { status, stdout, stderr } = spawnSync(process.execPath, all, {
       encoding: 'utf8',
       cwd: home,

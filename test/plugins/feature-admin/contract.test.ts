@@ -228,10 +228,10 @@ describe('feature.admin', function () {
     const data = folder();
     after(() => data.remove());
 
-    /** A server as people start it, from the sources. */
+    /** A server as people start it. */
     const start = (env: Record<string, string>, config = 'config/default.yaml'): Running =>
       follow(
-        spawn(process.execPath, ['--import', 'tsx', 'core/main.ts', 'start', '--config', config], {
+        spawn(process.execPath, ['dist/core/main.js', 'start', '--config', config], {
           cwd: home,
           env: { ...process.env, GANTRY_PORT: '0', GANTRY_ADMIN_PASSWORD: '', ...env },
           stdio: ['ignore', 'pipe', 'pipe'],

@@ -79,7 +79,7 @@ export async function processes(redis: { readonly host: string; readonly port: n
     const data = path.join(folder, name);
     const child = spawn(
       process.execPath,
-      ['--import', 'tsx', path.join(home, 'core/main.ts'), 'start', '--config', path.join(folder, `${file}.yaml`)],
+      [path.join(home, 'dist/core/main.js'), 'start', '--config', path.join(folder, `${file}.yaml`)],
       {
         cwd: home,
         env: { ...Object.fromEntries(clean), ...shared, GANTRY_NAME: name, GANTRY_DATA: data, ...env },
