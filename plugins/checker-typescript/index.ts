@@ -27,7 +27,7 @@ export default definePlugin({
         default: 1,
         minimum: 1,
         maximum: 8,
-        description: 'Checks at once, each about 150 MB and one core for a second; the others wait',
+        description: 'Checks at once, each about 80 MB and one core for half a second; the others wait',
       }),
       maxProblems: Type.Integer({ default: 50, minimum: 1, maximum: 1000, description: 'Of one source' }),
     },

@@ -53,7 +53,11 @@ export const pace: Scenario = async (world, terms) => {
   const windows = new Map<Way, Window[]>(WAYS.map((way) => [way, []]));
   for (let round = 0; round < terms.rounds; round++) {
     const order = round % 2 === 0 ? WAYS : [...WAYS].reverse();
-    for (const way of order) windows.get(way)?.push(await windowOf(world, way, { ...terms, seconds }, hot));
+    for (const way of order) {
+      const window = await windowOf(world, way, { ...terms, seconds }, hot);
+      windows.get(way)?.push(window);
+      process.stderr.write(`   ${TITLES[way]}: p99 ${latencyOf(notSlow([window]), 0.99).toFixed(1)} ms\n`);
+    }
   }
   const isOne = await agree(world);
   for (const one of hot) await one.remove();
