@@ -46,6 +46,7 @@ export type { Schedule } from './jobs/schedule.ts';
 export type { OneTime, Schedules } from './jobs/schedules.ts';
 export type { Lifecycle } from './kernel/plugin.ts';
 export type { Level, Logger } from './log/log.ts';
+export { keyOf, type Path, pointerOf, stepsOf } from './path.ts';
 export type { Channel, Connection, Outgoing, Outlet } from './ports/transport.ts';
 export type { Dictionaries } from './records/dictionaries.ts';
 export type { Kinds } from './records/kinds.ts';

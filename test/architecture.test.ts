@@ -28,7 +28,7 @@ const PUBLIC = DOORS.slice(0, 2);
 
 /** The rooms of the core by floors: a room imports lower floors only. */
 const FLOORS: readonly (readonly string[])[] = [
-  ['errors.ts', 'time', 'server.ts'],
+  ['errors.ts', 'path.ts', 'time', 'server.ts'],
   ['schema'],
   ['log'],
   ['secrets', 'call.ts'],
@@ -42,7 +42,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['main.ts'],
 ];
 /** The client is a program of its own. */
-const CLI_KNOWS = ['core/errors.ts', 'core/ports', 'core/records', 'core/time'];
+const CLI_KNOWS = ['core/errors.ts', 'core/path.ts', 'core/ports', 'core/records', 'core/time'];
 
 /** Arrows between rooms that do not lead down, and rooms that have no floor. */
 function climbs(house: House): string[] {

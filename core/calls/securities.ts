@@ -1,6 +1,7 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Call, Identity } from '../call.ts';
 import { didYouMean, GantryError, isGantryError, type Problem, toGantryError } from '../errors.ts';
+import { keyOf, stepsOf } from '../path.ts';
 import type { Guard } from '../ports/guard.ts';
 import { compileConfig } from '../schema/check.ts';
 import { copy } from '../schema/copy.ts';
@@ -199,7 +200,7 @@ function vacant(name: string): Slot {
 
 /** A guard knows its definition, not where that stands. */
 export function placed(problems: readonly Problem[], at: string): Problem[] {
-  return problems.map((p) => ({ ...p, path: p.path === '' ? at : `${at}.${p.path}` }));
+  return problems.map((p) => ({ ...p, path: `${at}${keyOf(stepsOf(p.path))}` }));
 }
 
 function invalid(what: string, problems: readonly Problem[]): GantryError {

@@ -1,6 +1,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
+import { pointerOf, stepsOf } from '../path.ts';
 import type { Definition, Portable } from '../records/record.ts';
 import { readText } from './content.ts';
 import { usage } from './failure.ts';
@@ -100,8 +101,7 @@ function isMap(value: unknown): value is Readonly<Record<string, unknown>> {
 function recordsOf(document: YamlDocument, problems: Problem[], known: readonly string[]): Placed[] {
   const { value, file } = document;
   const tell = (at: Path, problem: Omit<Problem, 'path'>) => {
-    const pointer = at.map((step) => `/${step}`).join('');
-    problems.push({ path: `${file}:${document.line(at)} ${pointer}`.trim(), ...problem });
+    problems.push({ path: `${file}:${document.line(at)} ${pointerOf(at)}`.trim(), ...problem });
   };
   const expected = `kinds with a list of definitions each: ${known.join(', ')}`;
   if (value === null || value === undefined) return [];
@@ -148,10 +148,7 @@ export function place(problem: Problem, records: readonly Placed[]): Problem {
   const [, index, below = ''] = /^\/records\/(\d+)(?:\/definition)?(\/.*)?$/s.exec(problem.path) ?? [];
   const record = records[Number(index)];
   if (index === undefined || record === undefined) return problem;
-  const steps = below
-    .split('/')
-    .slice(1)
-    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
+  const steps = stepsOf(below);
   // The server names the record, too.
   const suffix = ` (${record.kind} '${record.definition.name}')`;
   const message = problem.message.endsWith(suffix) ? problem.message.slice(0, -suffix.length) : problem.message;
@@ -159,8 +156,8 @@ export function place(problem: Problem, records: readonly Placed[]): Problem {
 }
 
 function whereOf(record: Placed, steps: readonly string[]): string {
-  const pointer = steps.map((step) => `/${step}`).join('');
-  return `${lineOf(record, steps)} ${record.kind} '${record.definition.name}' ${pointer}`.trim();
+  const where = `${lineOf(record, steps)} ${record.kind} '${record.definition.name}'`;
+  return `${where} ${pointerOf(steps)}`.trim();
 }
 
 function lineOf({ document, path: at }: Placed, steps: readonly string[]): string {

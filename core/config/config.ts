@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Document, parseDocument, visit } from 'yaml';
 import { GantryError, type Problem, refuse } from '../errors.ts';
+import { keyOf, stepsOf } from '../path.ts';
 import { compileConfig } from '../schema/check.ts';
 import { settle, Written } from '../schema/settle.ts';
 import { Config } from './root.ts';
@@ -46,7 +47,7 @@ export function surveyConfig(file: string, { env = process.env }: ReadOptions = 
   const { services } = tree;
   if (Array.isArray(services)) tree['services'] = services.map((entry) => folderOf(entry, dir));
   const config = settle(Config, tree) as Config;
-  const wrong = compileConfig(Config, 'the config')(config, '').map((p) => ({ ...p, path: p.path.replace(/^\./, '') }));
+  const wrong = compileConfig(Config, 'the config')(config, '', (pointer) => stepsOf(pointer).reduce(below, ''));
   // What a reference could not write is wrong once, not also of the wrong type.
   problems.push(...wrong.filter(({ path }) => !problems.some((p) => p.path === path)));
   const shapeless = wrong.some(({ path }) => /^(plugins|services|log)\b/.test(path));
@@ -220,9 +221,7 @@ const REFERENCE = /\$\{(env|file):([^}]*)\}/g;
 function fill(value: unknown, at: string, to: Filling): unknown {
   if (Array.isArray(value)) return value.map((entry, i) => fill(entry, `${at}[${i}]`, to));
   if (isTree(value)) {
-    return Object.fromEntries(
-      Object.entries(value).map(([key, entry]) => [key, fill(entry, at === '' ? key : `${at}.${key}`, to)]),
-    );
+    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, fill(entry, below(at, key), to)]));
   }
   if (typeof value !== 'string' || !value.includes('${')) return value;
   let found = false;
@@ -240,6 +239,12 @@ function fill(value: unknown, at: string, to: Filling): unknown {
     });
   }
   return found ? new Written(text, value) : value;
+}
+
+/** A plugin's id needs no quotes: it always has one dot. */
+function below(at: string, key: string): string {
+  if (at === 'plugins') return `plugins.${key}`;
+  return `${at}${keyOf([key])}`.replace(/^\./, '');
 }
 
 function fromEnv(argument: string, whole: string, at: string, { env, problems }: Filling): string {

@@ -1,4 +1,5 @@
 import { GantryError } from '../errors.ts';
+import { pointerOf, stepsOf } from '../path.ts';
 import type { Definition, Effect } from '../ports/kind.ts';
 import { type Job, jobOf } from './jobs.ts';
 
@@ -12,7 +13,7 @@ export class Timetable implements Effect {
     const job = jobOf(definition);
     const problems = job.schedule.problems.map((one) => ({
       ...one,
-      path: `/schedule${one.path.replaceAll('.', '/')}`,
+      path: `/schedule${pointerOf(stepsOf(one.path))}`,
     }));
     if (problems.length > 0) {
       const all = problems.map(({ path, message }) => `${path} ${message}`).join('; ');

@@ -1,4 +1,5 @@
 import { GantryError, type Problem } from '../errors.ts';
+import { pointerOf, stepsOf } from '../path.ts';
 
 /** Why a record cannot be saved. */
 export function invalid(kind: string, name: string, problems: readonly Problem[]): GantryError {
@@ -6,12 +7,7 @@ export function invalid(kind: string, name: string, problems: readonly Problem[]
   return new GantryError('RECORD_INVALID', `The ${kind} '${name}' is not valid: ${all}`, { problems });
 }
 
-/** `.options.url`, or `users.0.password` of a guard, as a JSON pointer (RFC 6901). */
+/** The same with its path as a JSON pointer, whichever form a plugin wrote it in. */
 export function pointed(problem: Problem): Problem {
-  const { path } = problem;
-  if (path === '' || path.startsWith('/')) return problem;
-  return {
-    ...problem,
-    path: `/${path.replace(/^\./, '').replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('.', '/')}`,
-  };
+  return { ...problem, path: pointerOf(stepsOf(problem.path)) };
 }

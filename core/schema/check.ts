@@ -2,6 +2,7 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { TSchema } from 'typebox';
 import { didYouMean, GantryError, type Problem } from '../errors.ts';
+import { keyOf, pointerOf, stepsOf } from '../path.ts';
 import { isRecord, type Node, pick } from './pick.ts';
 
 /** Our own keywords: `secret` marks a config field, `content` a service that takes its body raw. */
@@ -228,14 +229,18 @@ function problem(error: ErrorObject, locate: (pointer: string) => string): Probl
   const got = describe(data, parentSchema);
   switch (keyword) {
     case 'required':
-      return { path: locate(`${at}/${pointed(params['missingProperty'])}`), message: 'is required', got: 'nothing' };
+      return {
+        path: locate(`${at}${pointerOf([String(params['missingProperty'])])}`),
+        message: 'is required',
+        got: 'nothing',
+      };
     case 'additionalProperties':
     case 'unevaluatedProperties': {
       const name = String(params['additionalProperty'] ?? params['unevaluatedProperty']);
       const known = Object.keys((parentSchema as { properties?: object } | undefined)?.properties ?? {});
       const hint = didYouMean(name, known) || (known.length > 0 ? `Known: ${known.join(', ')}.` : '');
       return {
-        path: locate(`${at}/${pointed(name)}`),
+        path: locate(`${at}${pointerOf([name])}`),
         message: 'is not known here',
         ...(known.length > 0 ? { expected: `one of ${known.join(', ')}` } : {}),
         got: name,
@@ -327,9 +332,6 @@ function kindOf(value: unknown): string {
 function article(noun: string): string {
   return noun === 'null' ? noun : `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
 }
-function pointed(key: unknown): string {
-  return String(key).replaceAll('~', '~0').replaceAll('/', '~1');
-}
 function dotted(pointer: string): string {
-  return pointer.replaceAll('/', '.').replaceAll('~1', '/').replaceAll('~0', '~');
+  return keyOf(stepsOf(pointer));
 }

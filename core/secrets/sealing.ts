@@ -1,4 +1,5 @@
 import { GantryError, isGantryError, type Problem } from '../errors.ts';
+import { pointerOf } from '../path.ts';
 import { NOWHERE, type Places } from '../schema/secret.ts';
 import type { Keyring } from './keyring.ts';
 
@@ -115,7 +116,7 @@ function below(at: At, step: string | number): At {
 
 function pointer(at: At): string {
   if (at.above === null) return '';
-  return `${pointer(at.above)}/${String(at.step).replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  return `${pointer(at.above)}${pointerOf([at.step])}`;
 }
 
 /** Depth is the stack's, too: whatever walks checks it. */

@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import { GantryError } from '../../core/api.ts';
+import { GantryError, pointerOf } from '../../core/api.ts';
 import type { CsvConfig } from './config.ts';
 
 type Row = Readonly<Record<string, unknown>>;
@@ -38,7 +38,7 @@ function ofObjects(rows: readonly unknown[], config: CsvConfig): string[][] {
     return fieldOf(name, '', config);
   });
   const lines = (rows as readonly Row[]).map((row, r) =>
-    names.map((name) => fieldOf(Object.hasOwn(row, name) ? row[name] : null, `/${r}/${name}`, config)),
+    names.map((name) => fieldOf(Object.hasOwn(row, name) ? row[name] : null, pointerOf([r, name]), config)),
   );
   return config.header ? [header, ...lines] : lines;
 }

@@ -1,4 +1,4 @@
-import { definePlugin, GantryError, Type } from '../../core/api.ts';
+import { definePlugin, GantryError, pointerOf, Type } from '../../core/api.ts';
 import { parsePairs } from '../_form/pairs.ts';
 
 /**
@@ -38,7 +38,7 @@ function encode(value: unknown): string {
   }
   const pairs: string[] = [];
   for (const [name, entry] of Object.entries(value)) {
-    const path = `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const path = pointerOf([name]);
     if (name === '__proto__') throw unwritable(path, 'has a name that no form may have');
     if (entry === undefined) continue;
     for (const one of Array.isArray(entry) ? Array.from(entry) : [entry]) {

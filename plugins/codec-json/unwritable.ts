@@ -1,4 +1,5 @@
 /** Where JSON.stringify gave up, and why. */
+import { pointerOf } from '../../core/api.ts';
 export interface Unwritable {
   /** JSON pointer; '' is the value itself. */
   readonly path: string;
@@ -26,7 +27,7 @@ function search(value: unknown, path: string, above: readonly object[]): Unwrita
   if (above.length >= DEEPEST) return { path: '', why: `is nested deeper than ${DEEPEST} levels` };
   const within = [...above, value];
   for (const [key, entry] of Object.entries(value)) {
-    const found = search(entry, `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`, within);
+    const found = search(entry, `${path}${pointerOf([key])}`, within);
     if (found !== null) return found;
   }
   return null;

@@ -1,4 +1,5 @@
 import { Builder } from 'xml2js';
+import { pointerOf } from '../../core/api.ts';
 import { hasForbiddenCharacter, isUri, type Name, parseName, XML_NAMESPACE, XMLNS_NAMESPACE } from './names.ts';
 import { unwritable } from './refuse.ts';
 
@@ -61,7 +62,7 @@ class Writer {
     }
     for (const [key, entry] of Object.entries(rest)) {
       if (entry === undefined) continue;
-      const here = `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+      const here = `${path}${pointerOf([key])}`;
       if (key === '_') {
         content['_'] = textOf(entry, here);
         continue;
@@ -115,7 +116,7 @@ function attributesOf(value: unknown, path: string): Record<string, string> {
   const attributes: Record<string, string> = {};
   for (const [key, entry] of Object.entries(value)) {
     if (entry === undefined) continue;
-    const here = `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+    const here = `${path}${pointerOf([key])}`;
     if (key === '__proto__' || parseName(key) === null)
       throw unwritable(here, 'has a key that is no name of an attribute');
     attributes[key] = textOf(entry, here);

@@ -8,6 +8,7 @@ import {
   type Records,
   type Service,
   type ServiceDeps,
+  stepsOf,
   type TObject,
   type TSchema,
   Type,
@@ -267,7 +268,7 @@ export function below(at: string, thrown: unknown, there = (_path: string) => tr
 
 /** The key that a JSON pointer begins with. */
 function firstOf(pointer: string): string {
-  return (pointer.split('/')[1] ?? '').replaceAll('~1', '/').replaceAll('~0', '~');
+  return stepsOf(pointer)[0] ?? '';
 }
 
 /** Throws UNAVAILABLE where no ODB plugin is loaded. */

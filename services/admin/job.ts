@@ -1,6 +1,16 @@
 /** What jobs do: when they run next, how they ran, and having them run now. Their records are in records.ts. */
 import { randomUUID } from 'node:crypto';
-import { type Call, type Definition, defineService, GantryError, isGantryError, type Records, Type } from 'gantry/api';
+import {
+  type Call,
+  type Definition,
+  defineService,
+  GantryError,
+  isGantryError,
+  pointerOf,
+  type Records,
+  stepsOf,
+  Type,
+} from 'gantry/api';
 import { JobDefinition, nextTimes } from 'gantry/parts';
 import type { JobRuns, Scheduler } from 'gantry/ports';
 import {
@@ -176,7 +186,7 @@ function timesOf(definition: Definition, now: Date, count: number) {
   try {
     return { times: nextTimes(counted, now, count).map((time) => time.toISOString()), active };
   } catch (thrown) {
-    throw notValid(thrown, (path) => `/definition/schedule${path.replaceAll('.', '/')}`);
+    throw notValid(thrown, (path) => `/definition/schedule${pointerOf(stepsOf(path))}`);
   }
 }
 

@@ -404,7 +404,7 @@ user:
       const { path: at, message } = place(problem, records);
       return `${at.replace(`${dir}/`, '')}: ${message}`;
     };
-    const at = "placed.yaml:5 channel 'a/b' /address/path~x: is bad";
+    const at = "placed.yaml:5 channel 'a/b' /address/path~0x: is bad";
     expect(told({ path: '/records/0/definition/address/path~0x', message: "is bad (channel 'a/b')" })).to.equal(at);
     expect(told({ path: '/records/0/definition', message: 'is bad' })).to.equal("placed.yaml:3 channel 'a/b': is bad");
     expect(told({ path: '/records/9/definition', message: 'is bad' })).to.equal('/records/9/definition: is bad');

@@ -242,7 +242,7 @@ describe('checking what operators write', () => {
   });
   it('a key with a slash or a dot stands as it is written', () => {
     const open = compileConfig(Type.Record(Type.String(), Type.Integer()));
-    expect(open({ 'a/b.c~d': 'x' }, 'levels')[0]?.path).to.equal('levels.a/b.c~d');
+    expect(open({ 'a/b.c~d': 'x' }, 'levels')[0]?.path).to.equal('levels["a/b.c~d"]');
   });
   it('never shows a secret, nor what might be one', () => {
     const leaky = [
