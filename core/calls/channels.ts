@@ -272,6 +272,7 @@ export class Channels {
     const line: Line = {
       slot,
       codec,
+      writing: { of: null, write: null },
       guard: definition.security === undefined ? null : this.#guard(definition.security, `${at}.security`),
       timeoutMs: definition.timeoutMs ?? 60_000,
       idempotent: idempotentBy(this.#parts.idempotency, definition.idempotency),

@@ -2,7 +2,7 @@ import type { Call } from '../call.ts';
 import { GantryError, isGantryError, toGantryError } from '../errors.ts';
 import type { Meter } from '../ports/stats.ts';
 import type { Contract } from '../ports/transport.ts';
-import { type Check, compileCheck, compileOutput, hasDefaults, type When } from '../schema/check.ts';
+import { type Check, type Clean, compileCheck, compileOutput, hasDefaults, type When } from '../schema/check.ts';
 import { type Coerce, compileCoerce } from '../schema/coerce.ts';
 import { contentOf, type Handler, type Handlers, type Service } from '../service.ts';
 
@@ -16,7 +16,7 @@ export interface Slot extends Contract {
   check: Check | null;
   coerce: Coerce;
   /** Null where any value will do. */
-  output: ((value: unknown) => unknown) | null;
+  output: Clean | null;
   input: 'value' | 'bytes' | 'stream';
   gives: 'value' | 'bytes' | 'stream';
   verbs: readonly string[] | null;

@@ -1,3 +1,4 @@
+import type { TSchema } from 'typebox';
 import type { Encoder } from '../call.ts';
 
 /** Decodes bytes to a value and encodes a value to bytes. One codec is one format. */
@@ -10,4 +11,10 @@ export interface Codec extends Encoder {
    * input.
    */
   decode(raw: Uint8Array | string, parameters?: string): unknown;
+  /**
+   * Makes code that writes values of one schema faster than encode() does. It is given only what fits the schema and
+   * holds nothing that the schema does not name, and writes the same value as encode(); keys may come in the order of
+   * the schema. Null if there is nothing to gain.
+   */
+  compile?(schema: TSchema): ((value: unknown) => string | Uint8Array) | null;
 }

@@ -77,11 +77,17 @@ function first<T>(make: () => T, when: When): () => T {
   return () => (made ??= make());
 }
 
+/** Gives what a schema names of a value; the value itself where that is all of it. */
+export interface Clean {
+  (value: unknown): unknown;
+  readonly schema: TSchema;
+}
+
 /**
  * For output of a call: gives what the schema names of it and throws OUTPUT_INVALID for what does not fit. The value
  * itself is never changed, since a service may go on using it; where nothing is to be taken away it is not copied.
  */
-export function compileOutput(schema: TSchema, of: string, when: When = 'now'): (value: unknown) => unknown {
+export function compileOutput(schema: TSchema, of: string, when: When = 'now'): Clean {
   const exact = first(() => once(CLOSED, schema, () => compiled(closed(schema) as TSchema, of)), when);
   // Most services give what they declare: then it is never needed.
   const loose = (value: unknown) => once(OPEN, schema, () => compiled(schema, of))(value);
@@ -91,7 +97,7 @@ export function compileOutput(schema: TSchema, of: string, when: When = 'now'): 
       cause,
       hint: `Mend the service or its output schema: ${why}`,
     });
-  return (value) => {
+  const clean = (value: unknown): unknown => {
     if (value === undefined && loose(null) === true) return undefined;
     let copy: unknown;
     try {
@@ -108,6 +114,7 @@ export function compileOutput(schema: TSchema, of: string, when: When = 'now'): 
     );
     throw refuse(wrong, wrong.map((p) => `${p.path || '/'} ${p.message}`).join('; '));
   };
+  return Object.assign(clean, { schema });
 }
 
 /** What services share, e.g. the schema of one record, is compiled once. Forgotten with the schema. */

@@ -5,12 +5,14 @@ import { findFault } from './fault.ts';
 import { findPollution } from './pollution.ts';
 import { findInvalidByte, place } from './position.ts';
 import { findUnwritable } from './unwritable.ts';
+import { compileWriter } from './writer.ts';
 
 /**
  * JSON (RFC 8259). Reads UTF-8 only, with or without a byte order mark. Where an object names a key twice, the last
  * one counts; a number beyond the range of a double becomes Infinity, which no schema takes for a number. Refuses what
  * would change a prototype once it is copied: the key `__proto__`, and `constructor` with a `prototype` in it.
  * Writes what JSON.stringify writes: an undefined property is left out, NaN and Infinity are null.
+ * Outputs of services are written by their schema, with the keys in its order.
  */
 export default definePlugin({
   id: 'codec.json',
@@ -33,6 +35,7 @@ export default definePlugin({
       typed: true,
       decode: (raw: Uint8Array | string) => decode(raw, maxDepth),
       encode,
+      compile,
     };
   },
 });
@@ -50,8 +53,31 @@ function decode(raw: Uint8Array | string, maxDepth: number): unknown {
     // The reason that the engine gives quotes the body: it stays out of the answer and of the log.
     throw malformed(syntaxProblem(text));
   }
-  if (text.includes('__proto__') || text.includes('prototype"') || text.includes('\\u00')) refusePollution(value);
+  if (mayPollute(text)) refusePollution(value);
   return value;
+}
+
+type Write = (value: unknown) => string;
+
+/** Services that share a schema, and the channels of one service, share its code. Forgotten with the schema. */
+const WRITERS = new WeakMap<object, Write | null>();
+
+function compile(schema: object): Write | null {
+  let write = WRITERS.get(schema);
+  if (write === undefined) WRITERS.set(schema, (write = guarded(compileWriter(schema))));
+  return write;
+}
+
+/** What it cannot write, e.g. a BigInt that the schema leaves open, encode() refuses with the reason. */
+function guarded(write: Write | null): Write | null {
+  if (write === null) return null;
+  return (value) => {
+    try {
+      return write(value);
+    } catch {
+      return encode(value);
+    }
+  };
 }
 
 /** Hot. */
@@ -76,6 +102,12 @@ function textOf(raw: Uint8Array): string {
     throw malformed({ ...problem, hint: 'JSON is sent as UTF-8, whatever charset the content type names.' });
   }
   return text.charCodeAt(0) === BOM ? text.slice(1) : text;
+}
+
+/** Two searches of most bodies: each costs as much as parsing a few properties. */
+function mayPollute(text: string): boolean {
+  if (text.includes('proto') && (text.includes('__proto__') || text.includes('prototype"'))) return true;
+  return text.includes('\\u00');
 }
 
 function syntaxProblem(text: string): Problem {
