@@ -99,12 +99,8 @@ export default definePlugin({
         final(reply);
         if (draining) headers['connection'] = 'close';
         if (body === null || typeof body === 'string' || body instanceof Uint8Array) {
-          if (status !== 204 && status !== 304) {
-            headers['content-length'] = String(
-              typeof body === 'string' ? Buffer.byteLength(body) : (body?.length ?? 0),
-            );
-          }
-          res.writeHead(status, headers);
+          const bytes = typeof body === 'string' ? Buffer.byteLength(body) : (body?.length ?? 0);
+          res.writeHead(status, headOf(headers, status === 204 || status === 304 ? null : bytes));
           if (body === null || req.method === 'HEAD') res.end();
           else finish(res, body);
           return;
@@ -225,6 +221,16 @@ export default definePlugin({
     };
   },
 });
+
+/** Hot. Names and values in one list, as writeHead takes them at the least cost; null: no length. */
+function headOf(headers: HttpReply['headers'], bytes: number | null): (string | string[])[] {
+  const head: (string | string[])[] = [];
+  for (const name in headers) {
+    if (bytes === null || name !== 'content-length') head.push(name, headers[name] as string | string[]);
+  }
+  if (bytes !== null) head.push('content-length', `${bytes}`);
+  return head;
+}
 
 /**
  * Hot. Like end(body), which hands the socket two pieces: that is a writev. As one piece it is a plain write, which

@@ -61,6 +61,10 @@ export class Binding {
   readonly formats: Negotiation;
   readonly cors: Cors | null;
   readonly http: HttpHost;
+  /** Where input is taken from: which sources the settings name, and the path has parameters. */
+  readonly takesBody: boolean;
+  readonly takesQuery: boolean;
+  readonly takesPath: boolean;
   readonly #fixed: readonly (readonly [string, string])[];
 
   constructor(channel: Channel, http: HttpHost, maxBodyBytes: number) {
@@ -68,6 +72,10 @@ export class Binding {
     this.channel = channel;
     this.http = http;
     this.settings = channel.settings as Static<typeof Settings>;
+    const { precedence } = this.settings;
+    this.takesBody = precedence.includes('body');
+    this.takesQuery = precedence.includes('query');
+    this.takesPath = precedence.includes('path') && (channel.address as Static<typeof Address>).path.includes('{');
     this.maxBodyBytes = this.settings.maxBodyBytes ?? maxBodyBytes;
     this.methods = methodsOf(channel.address, verbs);
     const unhandled = verbs === null ? [] : this.methods.filter((m) => !verbs.includes(m.toLowerCase()));
@@ -210,7 +218,7 @@ export class RestMessage implements Message {
     }
     if (!hasBody(this.#req)) return contract.input === 'bytes' ? new Uint8Array(0) : this.#merged(undefined);
     if (contract.input === 'bytes') return readBody(this.#req, binding.maxBodyBytes, (raw) => raw);
-    return binding.settings.precedence.includes('body') ? this.#decoded() : this.#merged(undefined);
+    return binding.takesBody ? this.#decoded() : this.#merged(undefined);
   }
 
   #decoded(): Promise<unknown> {
@@ -227,10 +235,10 @@ export class RestMessage implements Message {
   }
 
   #merged(body: unknown): unknown {
-    const { precedence } = this.#binding.settings;
-    const hasPath = precedence.includes('path') && Object.keys(this.params).length > 0;
-    const hasQuery = precedence.includes('query') && (this.#req.url ?? '').includes('?');
-    if (hasPath || hasQuery) return this.#combined(body, precedence);
+    const { takesPath, takesQuery, settings } = this.#binding;
+    if (takesPath || (takesQuery && (this.#req.url ?? '').includes('?'))) {
+      return this.#combined(body, settings.precedence);
+    }
     return body === undefined ? this.#nothing() : body;
   }
 

@@ -46,7 +46,7 @@ export default definePlugin({
           // It may be gone before we hear of it, where a middleware took its time.
           if (req.socket.destroyed) call.abort(gone());
           const reply = await channel.run(call);
-          calls.delete(call);
+          calls.remove(call);
           if (message.upload !== null) release(message.upload, reply.body);
           return binding.reply(req, call, reply);
         }
@@ -93,16 +93,34 @@ function placeOf(segment: string): string {
 /** The calls that came over a connection. On the socket itself: a WeakMap of them costs the collector 2 us a request. */
 const CALLS = Symbol('calls');
 interface Watched extends Socket {
-  [CALLS]?: Set<Call>;
+  [CALLS]?: Calls;
+}
+
+/** Most connections have one call in flight: it needs no set. */
+class Calls {
+  #first: Call | null = null;
+  /** What was pipelined behind the first. */
+  #others: Set<Call> | null = null;
+
+  add(call: Call): void {
+    if (this.#first === null) this.#first = call;
+    else (this.#others ??= new Set()).add(call);
+  }
+  remove(call: Call): void {
+    if (this.#first === call) this.#first = null;
+    else this.#others?.delete(call);
+  }
+  abort(): void {
+    this.#first?.abort(gone());
+    if (this.#others !== null) for (const call of this.#others) call.abort(gone());
+  }
 }
 
 /** A caller that goes away ends its calls; one listener for a connection, not one for a request. */
-function watch(socket: Watched): Set<Call> {
-  const calls = new Set<Call>();
+function watch(socket: Watched): Calls {
+  const calls = new Calls();
   socket[CALLS] = calls;
-  socket.once('close', () => {
-    for (const call of calls) call.abort(gone());
-  });
+  socket.once('close', () => calls.abort());
   return calls;
 }
 
