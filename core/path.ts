@@ -1,14 +1,15 @@
 /**
  * Where a problem stands in a value: its steps are keys of objects and positions in lists, from the outside in. A path is
  * printed for callers as a JSON pointer (RFC 6901), `/headers/a.b/0`, and for operators as a key, `.headers["a.b"].0`. Both
- * forms hold every key, so that each can be read back.
+ * forms hold every key, so that each can be read back. What stands before them for people, e.g. `channels[0] (orders)` or
+ * `plugins.http.koa`, is not read back.
  */
 export type Path = readonly string[];
 
 /** A key that needs no quotes. */
 const PLAIN = /^[\w$-]+$/;
-/** A quoted key, a position, or a plain key with or without its dot. */
-const STEP = /\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|\.?([^.[]+)|\./gy;
+/** A quoted key, a position, or a plain key with or without its dot. A bracket of another kind belongs to a plain key. */
+const STEP = /\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|\.?((?:[^.[]|\[(?!"(?:[^"\\]|\\.)*"\]|\d+\]))+)|\./gy;
 
 /** `['headers', 'a/b']` as `/headers/a~1b`; no steps as the empty text. */
 export function pointerOf(steps: readonly (string | number)[]): string {

@@ -14,6 +14,7 @@ import {
   visit,
 } from 'yaml';
 import { GantryError, type Problem } from '../errors.ts';
+import { pointerOf } from '../path.ts';
 
 export type Path = readonly (string | number)[];
 
@@ -101,8 +102,7 @@ function read(node: Node | ParsedNode | null, reading: Reading, place: Place): u
 }
 
 function below({ pointer, depth }: Place, step: string | number): Place {
-  const escaped = String(step).replaceAll('~', '~0').replaceAll('/', '~1');
-  return { pointer: `${pointer}/${escaped}`, depth: depth + 1 };
+  return { pointer: `${pointer}${pointerOf([step])}`, depth: depth + 1 };
 }
 
 function readAlias(

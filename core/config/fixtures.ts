@@ -3,6 +3,7 @@ import type { ConnectionDefinition, Connections } from '../calls/connections.ts'
 import type { Securities, SecurityDefinition } from '../calls/securities.ts';
 import { type Problem, refuse, toGantryError } from '../errors.ts';
 import type { Logger } from '../log/log.ts';
+import { keyOf, stepsOf } from '../path.ts';
 import type { Guard } from '../ports/guard.ts';
 import type { Transport } from '../ports/transport.ts';
 import type { Definition } from '../records/record.ts';
@@ -163,6 +164,9 @@ function placeOf(list: string, { name }: { name: string }, index: number): strin
   return `${list}[${index}] (${name})`;
 }
 
+/** How the core names a definition whose place it does not know: `channel 'orders'`. */
+const OWNER = /^(channel|security) '.*?'(?=[.[]|$)/;
+
 function attempt(at: string, work: () => unknown): Problem[] {
   try {
     work();
@@ -170,7 +174,9 @@ function attempt(at: string, work: () => unknown): Problem[] {
   } catch (thrown) {
     const { code, message, hint, problems } = toGantryError(thrown);
     if (code === 'SERVICE_FAILED') throw thrown;
-    return [...(problems ?? [{ path: at, message, ...(hint === undefined ? {} : { hint }) }])];
+    if (problems === undefined) return [{ path: at, message, ...(hint === undefined ? {} : { hint }) }];
+    // A transport or a guard knows the definition, but not where it stands.
+    return problems.map((one) => ({ ...one, path: `${at}${keyOf(stepsOf(one.path.replace(OWNER, '')))}` }));
   }
 }
 

@@ -1,6 +1,6 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { Readable } from 'node:stream';
-import { type Call, GantryError, type Message, type Reply, type Static, Type } from '../../core/api.ts';
+import { type Call, GantryError, keyOf, type Message, type Reply, type Static, Type } from '../../core/api.ts';
 import type { Channel, HttpHost, HttpReply } from '../../core/ports/index.ts';
 import { type Pairs, parsePairs } from '../_form/pairs.ts';
 import { hasBody, readBody, streamBody } from './body.ts';
@@ -272,7 +272,9 @@ function fixed(headers: Readonly<Record<string, string>>, owner: string): (reado
       validateHeaderValue(name, value);
     } catch (cause) {
       throw new GantryError('CHANNEL_INVALID', `Channel '${owner}' has a header that HTTP does not allow`, {
-        problems: [{ path: `settings.headers.${name}`, message: (cause as Error).message, got: value.slice(0, 40) }],
+        problems: [
+          { path: `settings.headers${keyOf([name])}`, message: (cause as Error).message, got: value.slice(0, 40) },
+        ],
         cause,
       });
     }

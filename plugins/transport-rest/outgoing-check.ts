@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { didYouMean, GantryError } from '../../core/api.ts';
+import { didYouMean, GantryError, keyOf } from '../../core/api.ts';
 import type { Codec } from '../../core/ports/index.ts';
 import { isHeaderName, isHeaderValue } from './outgoing-headers.ts';
 import type { RestOptions } from './outgoing-options.ts';
@@ -28,8 +28,9 @@ export function checkOptions(name: string, options: RestOptions, codecs: Readonl
   }
   for (const [header, value] of Object.entries(options.headers)) {
     if (!isHeaderName(header))
-      refuse(`headers.${header}`, 'is not a header name', 'Letters, digits and - (RFC 9110, 5.1)');
-    if (!isHeaderValue(value)) refuse(`headers.${header}`, 'has a value that no header can have', 'No line breaks');
+      refuse(`headers${keyOf([header])}`, 'is not a header name', 'Letters, digits and - (RFC 9110, 5.1)');
+    if (!isHeaderValue(value))
+      refuse(`headers${keyOf([header])}`, 'has a value that no header can have', 'No line breaks');
   }
   checkSecurity(options, refuse);
   checkTls(url, options, refuse);

@@ -45,10 +45,20 @@ describe('a path', () => {
     expect(keyOf(['headers', 'a.b', 'c/d'])).to.equal('.headers["a.b"]["c/d"]');
     expect(pointerOf(['headers', 'a.b', 'c/d', 'e~f'])).to.equal('/headers/a.b/c~1d/e~0f');
   });
+  it('loses nothing of a text but the separators', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom('a', '.', '[', ']', '"', '0') }), (text) => {
+        if (text.includes('["') || /\[\d+\]/.test(text)) return;
+        expect(stepsOf(text).join('')).to.equal(text.replaceAll('.', ''));
+      }),
+    );
+  });
   it('is read as plugins write it', () => {
     expect(stepsOf('users.0.password')).to.deep.equal(['users', '0', 'password']);
     expect(stepsOf('.options.url')).to.deep.equal(['options', 'url']);
     expect(stepsOf('channels[2].settings')).to.deep.equal(['channels', '2', 'settings']);
+    expect(stepsOf('settings.headers.a[b]c')).to.deep.equal(['settings', 'headers', 'a[b]c']);
+    expect(stepsOf('x["open')).to.deep.equal(['x["open']);
   });
 });
 

@@ -187,6 +187,23 @@ describe('services/admin: records', () => {
     expect(Object.keys(SAMPLES).sort()).to.deep.equal(Object.keys(KINDS).sort());
   });
 
+  it('tells where they are wrong, whatever the key is', async () => {
+    const channel = { name: 'odd', transport: 'rest', address: { method: 'GET', path: '/odd' }, service: 'demo.hello' };
+    const headers = (value: unknown) => ({ ...channel, settings: { headers: { 'a.b': value, 'c/d~e': value } } });
+    expect(paths(await server.ask(of('channel', 'create'), headers(5)))).to.deep.equal([
+      ...['/settings/headers/a.b', '/settings/headers/c~1d~0e'],
+    ]);
+    expect(paths(await server.ask(of('channel', 'create'), headers('x\ny')))).to.deep.equal(['/settings/headers/a.b']);
+    const options = { url: 'http://127.0.0.1:1', headers: { 'a.b': 'x\ny' } };
+    const connection = { name: 'odd', transport: 'rest', options };
+    expect(paths(await server.ask(of('connection', 'create'), connection))).to.deep.equal(['/options/headers/a.b']);
+    const records = [{ kind: 'channel', definition: headers(5) }];
+    expect(paths(await server.ask('gantry.configuration.apply', { records }))).to.deep.equal([
+      '/records/0/definition/settings/headers/a.b',
+      '/records/0/definition/settings/headers/c~1d~0e',
+    ]);
+  });
+
   for (const [kind, sample] of Object.entries(SAMPLES)) {
     describe(kind, () => {
       const create = (name: string, index = 0) => server.ask(of(kind, 'create'), { name, ...sample.make(index) });
