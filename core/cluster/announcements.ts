@@ -16,7 +16,7 @@ export class Announcements {
   /** The fields of those that are there; of all clusters on this store. */
   readonly index = 'members';
   readonly #token: Secret;
-  /** Of the token what does not give it away. */
+  /** A part of the token's hash, which does not reveal the token. */
   readonly #mark: string;
 
   constructor(token: Secret) {

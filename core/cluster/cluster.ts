@@ -93,10 +93,13 @@ export interface Cluster {
   readonly self: Member | null;
   /** Why the others cannot be asked; null where they can. */
   readonly problem: GantryError | null;
-  /** Those whose lease holds, by name; who has another token is not among them. Rejects with KV_UNAVAILABLE. */
+  /** The servers whose lease holds, by name; those with another token are left out. Rejects with KV_UNAVAILABLE. */
   members(): Promise<readonly Member[]>;
   /** Waits until every one that is there runs with a change, at most so long. Rejects with KV_UNAVAILABLE. */
   reached(revision: number, withinMs: number): Promise<Reached>;
-  /** Tells a server to end in order, so that who supervises it starts it again. NOT_FOUND, or CONFLICT where nobody would. */
+  /**
+   * Ends a server in order, so that its supervisor starts it again. Rejects with NOT_FOUND, or with CONFLICT if nothing
+   * supervises it.
+   */
   restart(name: string): Promise<void>;
 }

@@ -40,8 +40,8 @@ const LOOK_MS = 50;
 const TRIES = 5;
 
 /**
- * Membership: who is there says so every second, signed with the token that the cluster shares; the store forgets who
- * does not. With the store away nobody is dropped and nobody new is seen.
+ * Membership: every server announces itself each second, signed with the cluster's token, and the store forgets a server
+ * that stops. While the store is unavailable no server is dropped and no new one is seen.
  */
 export class Membership implements Cluster {
   readonly instance = randomUUID();
@@ -59,7 +59,7 @@ export class Membership implements Cluster {
   /** What is under its name, as far as is known; null: nothing. */
   #kept: string | null = null;
   #hasHeldName = false;
-  /** Who has its name. */
+  /** The other server that has its name. */
   #rival: Announced | null = null;
   #problem: GantryError | null = null;
   /** The greatest revision of a server that is up to date, seen while this one was not, and until when that counts. */
@@ -106,7 +106,7 @@ export class Membership implements Cluster {
       await this.#clock.sleep(Math.min(200, config.beatMs));
       await this.#alone(() => this.#say());
     }
-    // With the store away nobody can tell; a beat does when it is back.
+    // While the store is unavailable this is not known; a later beat finds out.
     this.#rival = null;
     if (this.#state !== 'starting') return;
     const lookMs = Math.min(LOOK_MS * 2, config.beatMs);
@@ -122,7 +122,7 @@ export class Membership implements Cluster {
     this.#parts.log.info({ address: addressOf(self), instance: this.instance }, 'this server is one of the cluster');
   }
 
-  /** Tells the balancers, and gives them time to hear of it. Who comes meanwhile is served. */
+  /** Announces that it drains, and gives the balancers time to see it. Calls that come meanwhile are served. */
   async leave(): Promise<void> {
     if (this.#state !== 'ready') return;
     await this.#enter('draining');
@@ -300,7 +300,7 @@ export class Membership implements Cluster {
     onRestart();
   }
 
-  /** Who is up to date counts as long as its lease. */
+  /** A server that is up to date counts as long as its lease holds. */
   async #lookAhead(): Promise<void> {
     const current = (await this.members()).filter((one) => one.state === 'ready' && one.staleSince === null);
     const revision = Math.max(0, ...current.map((one) => one.revision));

@@ -1,6 +1,6 @@
 /** A part of the core: made once, by a function that is given what it needs. */
 export interface Part {
-  /** Tokens that it is given. Where one is missing, the part is missing too: null for who wants it. */
+  /** Tokens that it is given. If one is missing, so is the part: those that want it get null. */
   readonly needs?: readonly string[];
   /** Tokens that are null where they are missing. */
   readonly wants?: readonly string[];

@@ -4,7 +4,7 @@ import type { Port } from '../ports/table.ts';
 /** The version of this contract; a plugin says which one it was written for. */
 export const API = 1;
 
-/** A plugin as the kernel knows it; definePlugin() in core/cradle.ts has the types for who writes one. */
+/** A plugin as the kernel knows it; definePlugin() in core/cradle.ts has the types for authors. */
 export interface Plugin {
   /** `<port>.<name>`, e.g. `transport.rest`: the folder, the config key, the log field. */
   readonly id: `${Port}.${string}`;

@@ -40,7 +40,7 @@ export const module = ({ deployments }: { readonly deployments: Deployments }): 
   schema: Module,
   fields: ['language', 'active'],
   own: ['services'],
-  // Code may do all that the server may: who writes it is an administrator anyway.
+  // Code may do everything that the server may: its author is an administrator in effect.
   roles: { read: 'viewer', write: 'administrator' },
   async keep(definition, past) {
     // One that stays as it is was tried when it came.

@@ -132,7 +132,7 @@ class Concealer {
     try {
       return this.#object(value, depth);
     } catch {
-      // A getter that throws, or a proxy, must not throw at who logs.
+      // A getter or a proxy that throws must not make the logging code throw.
       return '(unreadable)';
     }
   }

@@ -4,9 +4,9 @@ const WAITING_BYTES = 4_194_304;
 const AGAIN_MS = 1000;
 
 /**
- * Where log lines go. A log that cannot be written must not stop the server, whether the disk is full, the reader is
- * gone or it stands still: lines wait in memory up to a limit, and writing is tried again. How many were lost beyond
- * the limit is told when it works again.
+ * Where log lines go. A log that cannot be written must not stop the server: the disk may be full, and the reader may be
+ * gone or hang. Lines wait in memory up to a limit, and writing is tried again. When it works again, the log says how
+ * many lines were lost.
  */
 export class LogStream {
   readonly #fd: number;
@@ -34,7 +34,7 @@ export class LogStream {
     if (this.#current === null) this.#next();
   }
 
-  /** Resolves when all is written, or after ms: a reader that stands still must not stop the stopping either. */
+  /** Resolves when everything is written, or after ms: a reader that hangs must not keep the process from stopping. */
   async end(ms: number): Promise<void> {
     if (this.#current === null) return;
     await new Promise<void>((resolve) => {

@@ -31,7 +31,7 @@ export interface Kv {
   increment(key: string, by?: number, ttlMs?: number): Promise<number>;
   /** Until it is gone, in ms; Infinity where it stays, null where nothing is there. */
   remainingMs(key: string): Promise<number | null>;
-  /** Gives it a limit, or takes it away with null. False where nothing is there. */
+  /** Sets the time to live of a key, or removes it with null. False if there is no such key. */
   expire(key: string, ttlMs: number | null): Promise<boolean>;
   /**
    * Keys that begin so, in no order, at most 10,000 on a page. A key that is there all the while is listed once over all pages. For people and
@@ -47,8 +47,8 @@ export interface Kv {
   hashIncrement(key: string, field: string, by?: number): Promise<number>;
 
   /**
-   * Takes a lock for `ttlMs`; null where somebody has it. The fence is greater than all that were given for that name
-   * before: who keeps the greatest one that it has seen can turn away a holder that came back from a long sleep.
+   * Takes a lock for `ttlMs`; null if it is held. The fence is greater than all that were given for that name before: a
+   * system that keeps the greatest fence that it has seen can refuse a holder that came back from a long sleep.
    */
   acquire(name: string, ttlMs: number): Promise<number | null>;
   /** False where the lock ran out and may be another's by now. */

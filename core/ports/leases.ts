@@ -1,22 +1,24 @@
 /**
- * Who may do something alone, and until when: by the clock of the database, which is the same for all servers. Where that
- * is put back by more than the time of a lease, the lease has lapsed until its holder renews it. Every method rejects as
- * those of the odb do, and with INVALID for what could not be kept.
+ * A lease lets one holder do something alone until a time, by the clock of the database, which is the same for all
+ * servers. If that clock is put back by more than the time of a lease, the lease has lapsed until its holder renews it.
+ * Every method rejects as those of the odb do, and with INVALID for what cannot be kept.
  */
 export interface Leases {
   /**
-   * Takes it where nobody has it or it has lapsed, and gives it as it is then, whoever has it. Who has it already
-   * keeps it, with its epoch, for `forMs` from now.
+   * Takes the lease if it is free or has lapsed, and gives it as it is then, whichever holder has it. A holder that has it
+   * already keeps it, with its epoch, for `forMs` from now.
    */
   take(name: string, by: Holder, forMs: number): Promise<Lease>;
   /**
-   * Renews those that are still held as told, in one statement, and tells what there is then. One that lapsed and that
-   * nobody has taken since is held again; one that is another's, or gone, stays what it is.
+   * Renews in one statement the leases that are still held as given, and gives what there is then. A lease that lapsed and
+   * that no other took is held again; one that another has, or that is gone, stays as it is.
    */
   renew(held: readonly Renewal[]): Promise<LeasesNow>;
-  /** Lapses now, so that another may take it at once. False where it is another's. */
+  /** Ends the lease now, so that another may take it at once. False if another has it. */
   release(name: string, holder: string, epoch: number): Promise<boolean>;
-  /** Takes one away for good that has lapsed, so that its holder cannot renew it. False where it has not lapsed, or is not there. */
+  /**
+   * Removes a lapsed lease for good, so that its holder cannot renew it. False if it has not lapsed, or is not there.
+   */
   remove(name: string, holder: string): Promise<boolean>;
 }
 
@@ -32,7 +34,7 @@ export interface Renewal {
   readonly holder: string;
   readonly epoch: number;
   readonly forMs: number;
-  /** What who takes it next should know; null leaves what there is. An integer. */
+  /** An integer for the next holder; null leaves what there is. */
   readonly mark: number | null;
 }
 

@@ -54,7 +54,7 @@ export interface Odb {
   readonly runs: Runs;
 }
 
-/** A run, and who is to be running it. */
+/** A run, and the holder that must be running it. */
 export interface OwnRun extends RunKey {
   readonly owner: string;
 }
@@ -143,7 +143,7 @@ export interface Written {
   readonly changedAt: Date;
 }
 
-/** Who changes something. */
+/** The author of a change. */
 export interface Author {
   readonly name: string;
   /** The id of the call that asked for it. */

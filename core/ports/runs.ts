@@ -71,7 +71,7 @@ export interface RunKey {
 }
 
 export type { RunSource } from '../call.ts';
-/** Who may start a waiting one: the scheduler's holder, any server, or nobody before its predecessor has ended. */
+/** Which server may start a waiting run: the scheduler's holder, any, or none before its predecessor has ended. */
 export type Pool = 'holder' | 'any' | 'queue';
 export type RunOutcome =
   | 'succeeded'
@@ -85,7 +85,7 @@ export type RunOutcome =
   | 'missed'
   | 'cancelled';
 
-/** Who runs it. */
+/** The server that runs it. */
 export interface Runner {
   /** The holder of the lease that shows that it is alive. */
   readonly owner: string;

@@ -63,7 +63,7 @@ export interface DurableCall {
   readonly key: string | null;
 }
 
-/** Who asked for it, for people. */
+/** The person or service that asked for it, for people to read. */
 export interface Asker {
   readonly name: string;
   readonly cid: string;
@@ -78,7 +78,7 @@ export interface Backfill {
 }
 
 export interface SchedulerStatus {
-  /** Who has the scheduler's lease; null: nobody, or not known. */
+  /** The server that has the scheduler's lease; null: none, or not known. */
   readonly holder: { readonly server: string; readonly epoch: number } | null;
   readonly isHolder: boolean;
   /** Whether this server may become the holder; else why not. */

@@ -241,7 +241,7 @@ export class LiveRecords {
   #refused(entry: Entry, thrown: unknown): void {
     entry.problem = isGantryError(thrown) ? thrown.message : `failed: ${(thrown as Error)?.message ?? String(thrown)}`;
     entry.error = thrown;
-    // Those who are in its way may go, or change places with it.
+    // The channel that has its address may be removed by the same change, or swap addresses with it.
     if (isGantryError(thrown) && thrown.code === 'CHANNEL_DUPLICATE') this.#stuck.add(entry);
     else {
       this.#stuck.delete(entry);
@@ -272,7 +272,7 @@ export class LiveRecords {
     for (const entry of waiting()) this.#tell(entry);
   }
 
-  /** Who is refused goes on as before, unless another has that address by now. */
+  /** A record that was refused stays in effect as it was, unless another has its address by now. */
   #stay(entry: Entry): void {
     const { standing } = entry;
     if (standing === null) return;

@@ -23,13 +23,14 @@ export interface ReconcilerParts extends LiveParts {
 }
 
 const PAGE = 500;
-/** After so many polls, what may lack a package that has been installed since is tried again. */
+/** After so many polls, modules that were refused are tried again: a package that they lack may be installed by now. */
 const RETRY_POLLS = 15;
 
 /**
- * Makes this server run with what the records say. The change log is the truth: it is followed from the revision that was
- * reached, after a hint of the bus at once, and every few seconds anyway. While the database is away the server goes on
- * with what it has; where it is away at start, with the last known good state on disk.
+ * Makes this server run with what the records say. The change log is the truth: the reconciler follows it from the
+ * revision that it has reached, at once after a hint of the bus, and every few seconds anyway. While the database is
+ * unavailable the server goes on with what it has. If it is unavailable at the start, the server uses the last known good
+ * state on disk.
  */
 export class Reconciler {
   readonly #parts: ReconcilerParts;
@@ -58,7 +59,7 @@ export class Reconciler {
   /** Puts everything into effect. Throws where there is neither the database nor a state on disk. */
   async load(): Promise<void> {
     const loading = this.#load();
-    // Who stops waits for it.
+    // stop() waits for it.
     this.#running = loading
       .catch(() => {})
       .finally(() => {
@@ -159,7 +160,7 @@ export class Reconciler {
       revision: this.#revision,
       source: this.#source,
       staleSince: this.#staleSince?.toISOString() ?? null,
-      // A full disk refuses changes, and who only reads does not see it.
+      // A database whose disk is full refuses changes and still answers reads.
       problem: this.#problem ?? this.#parts.odb.problem?.message ?? null,
       ...this.#live.status(),
     };
@@ -170,7 +171,7 @@ export class Reconciler {
     void this.#follow();
   }
 
-  /** One run at a time; who knows of a later revision than the run that is under way gets another one after it. */
+  /** One run at a time. If a later revision is reported while a run is under way, another run follows it. */
   #follow(revision = 0): Promise<void> {
     if (this.#stopped || (revision > 0 && this.#runsWith(revision))) return Promise.resolve();
     if (this.#running !== null) {

@@ -91,7 +91,7 @@ export interface Records {
   /** Rejects with RECORD_INVALID, RECORD_DUPLICATE, RECORD_TAKEN or RECORD_DANGLING. */
   create(kind: string, definition: Definition, by: Author): Promise<Saved>;
   /**
-   * Puts some fields in the place of those of that name, null takes one away. A secret given as `***` stays what it is.
+   * Replaces some fields; null removes one. A secret given as `***` stays what it is.
    * `version` is the one that the change was made from: RECORD_STALE where it is not the latest.
    */
   update(

@@ -283,7 +283,7 @@ export class RecordKeeper implements Records {
     try {
       await this.#save([this.#parts.drafts.resealed(stored, body)], by);
     } catch (thrown) {
-      // Who changed or removed the record meanwhile has sealed it under the current key.
+      // A change in the meantime has sealed the record with the current key, or removed it.
       const { kind } = toGantryError(thrown);
       if (kind !== 'conflict' && kind !== 'missing') throw thrown;
     }
@@ -327,7 +327,7 @@ export class RecordKeeper implements Records {
     };
   }
 
-  /** A definition with changes: null takes a field away. */
+  /** A definition with changes; null removes a field. */
   #changed({ kind, name, body }: Stored, changes: Readonly<Record<string, unknown>>): Definition {
     const amended = this.#parts.kinds.get(kind).amend?.(body, changes) ?? { ...body, ...changes };
     return Object.fromEntries(Object.entries({ ...amended, name }).filter(([, value]) => value !== null)) as Definition;

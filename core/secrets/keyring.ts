@@ -81,7 +81,7 @@ export class Keyring {
   get ids(): readonly string[] {
     return this.#keys.map(({ id }) => id);
   }
-  /** What an operator should mend, e.g. a key file that others can read; null where all is well. */
+  /** What an operator should fix, e.g. a key file that others can read; null if all is well. */
   get warning(): string | null {
     return this.#warning;
   }

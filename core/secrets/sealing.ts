@@ -62,7 +62,7 @@ export function same(one: unknown, other: unknown): boolean {
   return equal(one, other, from(NOWHERE));
 }
 
-/** A secret that says the same as before stays the same text: who compares two exports sees what changed. */
+/** A secret that is unchanged keeps its sealed text, so that a comparison of two exports shows what changed. */
 export function reuse(sealed: unknown, earlier: unknown, keyring: Keyring, context: string): unknown {
   if (typeof sealed !== 'object' || sealed === null || typeof earlier !== 'object' || earlier === null) return sealed;
   if ('$sealed' in sealed) {
@@ -179,7 +179,7 @@ function matched(given: readonly unknown[], earlier: unknown): unknown[] {
     if (others === undefined) named.set(name, [item]);
     else others.push(item);
   }
-  // Of several of one name, of which one is gone, which one cannot be told: none of them keeps its secret unsaid.
+  // If items share a name and one was removed, we cannot tell which: all of them must give their secret again.
   for (const [name, others] of named) {
     const now = given.filter((item) => nameOf(item) === name).length;
     if (others.length > 1 && now !== others.length) named.delete(name);

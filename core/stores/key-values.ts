@@ -6,8 +6,8 @@ import { type Clock, every, machineClock } from '../time/clock.ts';
 export interface KeyValues extends Kv {
   /**
    * Runs `work` while nobody else in the cluster has the lock. It is renewed meanwhile; `held.signal` fires when that
-   * failed. Rejects with BUSY where it is another's for longer than `waitMs`. Who writes elsewhere hands `held.fence` on:
-   * a holder that was asleep for longer than its lock has a smaller one than who came after it.
+   * failed. Rejects with BUSY if another has it for longer than `waitMs`. Code that writes elsewhere hands `held.fence` on:
+   * a holder that slept for longer than its lock has a smaller fence than the holder after it.
    */
   lock<T>(name: string, options: LockOptions, work: (held: Held) => T | Promise<T>): Promise<T>;
   /** Values that can be made again. */
@@ -32,9 +32,9 @@ export interface CacheOptions {
 
 export interface Cache {
   /**
-   * The value that is kept, or else what `make` gives, which is kept then: JSON. Many who ask this server at once wait for
-   * one `make`. Where the store is away, or what is kept cannot be read, it is made. Names in `tags` let many be
-   * forgotten at once.
+   * The value that is kept, or else what `make` gives, which is then kept as JSON. Callers that ask this server at the same
+   * time share one `make`. The value is also made while the store is unavailable, or if what is kept cannot be read. Names
+   * in `tags` let many values be forgotten at once.
    */
   get<T>(key: string, make: () => T | Promise<T>, tags?: readonly string[]): Promise<T>;
   remove(key: string): Promise<void>;
@@ -154,7 +154,7 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
     return Object.entries(kept.tags).every(([tag, was]) => now[tag] === was) ? kept : null;
   };
   const made = async (key: string, make: () => unknown, given: readonly string[]): Promise<unknown> => {
-    // One that is removed is forgotten like a tag: who makes it just then does not bring it back.
+    // A removed key is forgotten like a tag: a `make` that is under way does not bring it back.
     const tags = [...given, own(key)];
     const kept = await find(key).catch(() => null);
     if (kept !== null) return kept.value;
@@ -184,7 +184,7 @@ function cacheOn(kv: Kv, prefix: string, { ttlMs }: CacheOptions): Cache {
     },
     async removeTagged(tag) {
       await forget(tag);
-      // Which of them have the tag is not known any more; the next who asks makes it anew.
+      // Which values have the tag is no longer known; the next caller makes its value anew.
       making.clear();
     },
   };

@@ -46,7 +46,7 @@ export function checkLimit(limit: number): void {
   throw invalid('limit', `a whole number from 1 to ${PAGE}`, String(limit));
 }
 
-/** What a page ends with: opaque for who hands it back. */
+/** The cursor of the next page; callers hand it back as it is. */
 export function cursorOf(prefix: string, last: string): string {
   return Buffer.from(JSON.stringify([prefix, last])).toString('base64url');
 }

@@ -1,4 +1,4 @@
-/** A few at a time, a few in the queue, the rest turned away. */
+/** Runs a few at a time, keeps a few in the queue, and refuses the rest. */
 export class Turns {
   readonly #waiting: number;
   readonly #queue: (() => void)[] = [];
@@ -20,7 +20,7 @@ export class Turns {
     return new Promise<void>((resolve) => this.#queue.push(resolve)).then(() => this.#run(work));
   }
 
-  /** The turn goes straight to the next in the queue: nobody who asks meanwhile can slip in before it. */
+  /** The turn goes straight to the next in the queue, so that no later caller gets in before it. */
   async #run<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();

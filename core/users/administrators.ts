@@ -5,14 +5,15 @@ import type { Stored, Write } from '../ports/odb.ts';
 /** How often a change is tried whose witness was changed meanwhile. */
 const TRIES = 3;
 
-/** Sees to it that somebody is left who can let others in. */
+/** Keeps at least one active administrator. */
 export class Administrators {
-  /** The last change that takes an administrator away. */
+  /** The last change that removes or demotes an administrator. */
   #demoting: Promise<unknown> = Promise.resolve();
 
   /**
-   * Makes changes unless nobody could let anybody in after them: RECORD_IN_USE. What takes an administrator away is made
-   * together with a witness, one who stays: written as it is, so that no other server takes that one away meanwhile.
+   * Makes changes, or rejects with RECORD_IN_USE if no active administrator would be left. A change that removes one also
+   * writes another administrator, unchanged and with a check of its version: so no other server can remove that one
+   * meanwhile.
    */
   async keep<T>(
     writes: readonly Write[],
@@ -45,7 +46,7 @@ export class Administrators {
   }
 }
 
-/** Another administrator, who stays; null where no administrator is taken away. */
+/** An administrator that stays; null if none is removed. */
 async function witnessOf(lost: ReadonlySet<string>, records: Siblings): Promise<Write | null> {
   const users = await records.load();
   const administrators = users.filter(({ body }) => body['role'] === 'administrator' && body['active'] !== false);

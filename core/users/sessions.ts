@@ -10,7 +10,7 @@ export interface Session {
 
 /** Sessions of users, as services and guards see them. Any server with the same key knows a token. */
 export interface Sessions {
-  /** For a user that has proved who it is. */
+  /** The caller has checked the user's password. */
   open(user: string, ms: number): Session;
   /** The user's name; null for a token that is malformed, forged or over, or whose user is not let in any more. */
   check(token: string): string | null;

@@ -46,8 +46,8 @@ async function refuseForeign(passwords: Passwords, { name, passwordHash }: Defin
 }
 
 /**
- * What sessions of the user are good for: who got in before the password was changed or the user switched off is out
- * for good. It never goes back, and a user of an earlier one's name begins after that.
+ * The epoch that sessions of the user must have. It rises when the password changes and when the user is switched off, so
+ * that earlier sessions end for good. It never falls, and a new user with the name of an earlier one begins above it.
  */
 function epochAfter(user: Definition, past: Definition | null, same: boolean): number {
   const given = user['epoch'] as number | undefined;

@@ -106,9 +106,9 @@ describe('npm test: files in processes', function () {
         while (true);
       });`;
     const hung = file('hung', source);
-    const { counts, json } = await begin([[hung]], { silenceMs: 6000 }).done;
+    const { counts, json } = await begin([[hung]], { silenceMs: 20_000 }).done;
     expect(counts).to.deep.equal([0, 1, 0]);
-    expect(json.failures[0]).to.include({ file: hung, error: 'hangs: nothing happened for 6 s' });
+    expect(json.failures[0]).to.include({ file: hung, error: 'hangs: nothing happened for 20 s' });
     expect(pidIn('pid')).to.be.greaterThan(0);
     await until('what it started has ended', () => !isRunning(pidIn('pid')));
   });
