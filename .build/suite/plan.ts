@@ -51,21 +51,20 @@ export function plan(files: readonly string[], durations: Durations): Job[] {
 }
 
 /**
- * The first job for which there is room: one that does not keep more cores busy than there are. Two jobs with clusters of
- * whole processes are never run at once: such a cluster has limits of its own, e.g. for health checks. Null: wait for a
- * job to end.
+ * The first job for which there is room: one that does not keep more cores busy than there are. A job with a cluster of
+ * whole processes runs alone, and those come first: such a cluster has limits of its own, e.g. for health checks and
+ * leases, which must not depend on what else is tested. Null: wait for a job to end.
  */
 export function nextJob(
   waiting: readonly Job[],
   running: readonly Job[],
   { cores, processes }: { readonly cores: number; readonly processes: number },
 ): Job | null {
-  if (running.length >= processes) return null;
+  if (running.length >= processes || running.some(isCluster)) return null;
+  const cluster = running.length === 0 ? waiting.find(isCluster) : undefined;
+  if (cluster !== undefined) return cluster;
   const busy = running.reduce((sum, { load }) => sum + load, 0);
-  const hasCluster = running.some(isCluster);
-  const allowed = hasCluster ? waiting.filter((job) => !isCluster(job)) : waiting;
-  // A cluster gets its share of the cores: one other job beside it.
-  if (hasCluster && running.length >= Math.max(2, processes - 1)) return null;
+  const allowed = waiting.filter((job) => !isCluster(job));
   const fitting = allowed.find(({ load }) => busy + load <= cores);
   if (fitting !== undefined) return fitting;
   // Cores that have nothing to do are worse than cores that are shared.

@@ -34,6 +34,10 @@ describe('npm test: what is run when', () => {
     expect(nextJob([job('heavy', 3)], [job('x', 1)], two)?.files).to.deep.equal(['heavy']);
     expect(nextJob([job('light', 0)], [job('x', 0), job('y', 0), job('z', 0)], two)).to.equal(null);
     expect(nextJob([], [], two)).to.equal(null);
+    const chaos = { ...job('test/e2e/chaos.test.ts', 0.1) };
+    expect(nextJob([job('x', 0.1), chaos], [], two)?.files).to.deep.equal(['test/e2e/chaos.test.ts']);
+    expect(nextJob([job('x', 0.1)], [chaos], two)).to.equal(null);
+    expect(nextJob([chaos], [job('x', 0.1)], two)).to.equal(null);
   });
 
   it('is quick where it needs no engine, starts no servers, and was soon done', () => {
