@@ -1508,7 +1508,7 @@ describe('transport.rest, outgoing', () => {
       [{ url: 'http://user:s3@x/' }, /options\.url carries a user name/],
       [{ url: 'http://x/?a=1' }, /options\.url carries a query/],
       [{ url: 'http://x', format: 'jsn' }, /options\.format names a codec/],
-      [{ url: 'http://x', headers: { 'a b': '1' } }, /options\.headers\.a b is not a header name/],
+      [{ url: 'http://x', headers: { 'a b': '1' } }, /options\.headers\["a b"\] is not a header name/],
       [{ url: 'http://x', headers: { a: 's3\n' } }, /options\.headers\.a has a value/],
       [{ url: 'http://x', security: { kind: 'apikey', header: 'a:b', key: 's3' } }, /options\.security\.header/],
       [{ url: 'http://x', security: { kind: 'apikey', header: 'a', key: 's3\n' } }, /options\.security\.key/],
